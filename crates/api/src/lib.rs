@@ -1,0 +1,23 @@
+//! The nouns: objects and their metadata, names as types, conditions, statuses, and the kinds of
+//! KubeStellar, Open Cluster Management and KubeFlex that we touch.
+//!
+//! Nothing here acts: no IO, no clock, no randomness. Algorithms on objects are in `machinery`.
+
+mod condition;
+mod meta;
+mod names;
+mod object;
+mod selector;
+mod status;
+mod time;
+
+pub use condition::{Condition, ConditionStatus, set_condition};
+pub use meta::{Header, ObjectMeta, OwnerReference, PartialObject};
+pub use names::{
+    BindingName, ClusterName, GroupKind, GroupResource, GroupVersionKind, GroupVersionResource, ObjectName, Resource,
+    SpaceName,
+};
+pub use object::Object;
+pub use selector::{LabelSelector, LabelSelectorRequirement, Labels, Operator};
+pub use status::{Cause, Details, Reason, Status};
+pub use time::Timestamp;
