@@ -1,1 +1,5 @@
-//! machinery
+//! Pure algorithms on objects: selectors, patches, server-side apply, schemas, JSONPath, tables, protobuf transcoding.
+//!
+//! Nothing here waits, asks the time, draws a random number or reads the environment: data in, data out.
+
+pub mod schema;
