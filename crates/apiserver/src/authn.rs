@@ -1,0 +1,137 @@
+//! Who a request comes from: client certificates and bearer tokens of one space.
+
+use crate::identity::Identity;
+use api::{SpaceName, Timestamp};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use pki::{Authority, Peer};
+use serde_json::Value;
+
+/// The common name of a space's certificate authority starts with this, and goes on with the space's name.
+pub const AUTHORITY_PREFIX: &str = "space:";
+/// The type of Secrets that hold bootstrap tokens, and where they are.
+const BOOTSTRAP_TYPE: &str = "bootstrap.kubernetes.io/token";
+/// Every bootstrap token is in this group; a token's extra groups must start with it and a colon.
+const BOOTSTRAPPERS: &str = "system:bootstrappers";
+
+/// A client certificate as it was presented in a handshake, before it is known which space is asked.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    peer: Peer,
+    /// The space whose authority issued it: a credential of one space opens no other.
+    space: Option<SpaceName>,
+}
+
+impl Presented {
+    /// Reads a certificate in DER and finds the space that issued it.
+    pub fn read(der: &[u8], authority: impl Fn(&SpaceName) -> Option<Authority>) -> Option<Self> {
+        let peer = Peer::from_der(der).ok()?;
+        let space = peer.issuer.common_name.strip_prefix(AUTHORITY_PREFIX).map(SpaceName::from);
+        let space = space.filter(|space| authority(space).is_some_and(|authority| authority.has_issued(der)));
+        Some(Self { peer, space })
+    }
+
+    /// The identity that the certificate gives in a space, if it gives one there.
+    pub fn identity(&self, space: &SpaceName, now: Timestamp) -> Option<Identity> {
+        let good = self.space.as_ref() == Some(space) && self.peer.client && self.peer.is_valid_at(now);
+        let subject = &self.peer.subject;
+        (good && !subject.common_name.is_empty())
+            .then(|| Identity::authenticated(subject.common_name.clone(), subject.organizations.clone()))
+    }
+}
+
+/// A bootstrap token `ID.SECRET`: the name of the Secret in `kube-system` that must hold it, and the secret part.
+pub fn bootstrap_token(token: &str) -> Option<(String, &str)> {
+    let (id, secret) = token.split_once('.')?;
+    let plain = |text: &str, length| {
+        text.len() == length && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    (plain(id, 6) && plain(secret, 16)).then(|| (format!("bootstrap-token-{id}"), secret))
+}
+
+/// The identity that a bootstrap token gives, if the stored Secret (JSON) holds it, allows it to authenticate, and it
+/// has not expired.
+pub fn bootstrap_identity(secret: &Value, token: &str, now: Timestamp) -> Option<Identity> {
+    let (_, given) = bootstrap_token(token)?;
+    let field = |key: &str| {
+        let text = secret["data"][key].as_str()?;
+        String::from_utf8(STANDARD.decode(text).ok()?).ok()
+    };
+    let held = field("token-secret")?;
+    let usable = secret["type"] == BOOTSTRAP_TYPE && field("usage-bootstrap-authentication").as_deref() == Some("true");
+    let expired = field("expiration").is_some_and(|at| at.parse::<Timestamp>().is_ok_and(|at| at <= now));
+    if !usable || expired || !same(held.as_bytes(), given.as_bytes()) {
+        return None;
+    }
+    let mut groups = vec![BOOTSTRAPPERS.to_owned()];
+    for group in field("auth-extra-groups").unwrap_or_default().split(',').map(str::trim) {
+        if group.strip_prefix(BOOTSTRAPPERS).is_some_and(|rest| rest.starts_with(':')) {
+            groups.push(group.to_owned());
+        }
+    }
+    Some(Identity::authenticated(format!("system:bootstrap:{}", field("token-id")?), groups))
+}
+
+/// Compares without telling by the time it takes where the first difference is.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pki::{Subject, Usage, pem_to_der};
+    use serde_json::json;
+    use std::time::Duration;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_certificate_opens_one_space() {
+        let now = Timestamp::from_seconds(1_795_382_640);
+        let wds1 = Authority::generate("space:wds1", now, HOUR).unwrap();
+        let wds2 = Authority::generate("space:wds2", now, HOUR).unwrap();
+        let lookup = |space: &SpaceName| match space.as_str() {
+            "wds1" => Some(wds1.clone()),
+            "wds2" => Some(wds2.clone()),
+            _ => None,
+        };
+        let subject = Subject { common_name: "ann".into(), organizations: vec!["g".into()] };
+        let (pem, _) = wds1.issue_with_key(&subject, &[], Usage::Client, now, HOUR).unwrap();
+        let presented = Presented::read(&pem_to_der("CERTIFICATE", &pem).unwrap(), lookup).unwrap();
+        let ann = presented.identity(&"wds1".into(), now).unwrap();
+        assert_eq!((ann.user.as_str(), ann.is_in("g"), ann.is_in("system:authenticated")), ("ann", true, true));
+        assert_eq!(presented.identity(&"wds2".into(), now), None);
+        assert_eq!(presented.identity(&"wds1".into(), Timestamp::from_seconds(now.seconds() + 7200)), None);
+        // The same name, but signed by somebody else.
+        let forger = Authority::generate("space:wds1", now, HOUR).unwrap();
+        let (pem, _) = forger.issue_with_key(&subject, &[], Usage::Client, now, HOUR).unwrap();
+        let presented = Presented::read(&pem_to_der("CERTIFICATE", &pem).unwrap(), lookup).unwrap();
+        assert_eq!(presented.identity(&"wds1".into(), now), None);
+        // A server's certificate is no credential.
+        let (pem, _) = wds1.issue_with_key(&subject, &[], Usage::Server, now, HOUR).unwrap();
+        let presented = Presented::read(&pem_to_der("CERTIFICATE", &pem).unwrap(), lookup).unwrap();
+        assert_eq!(presented.identity(&"wds1".into(), now), None);
+    }
+
+    #[test]
+    fn bootstrap_tokens() {
+        let now = Timestamp::from_seconds(1_795_382_640);
+        let secret = |expiration: &str, usage: &str| {
+            let encode = |text: &str| STANDARD.encode(text);
+            json!({"type": BOOTSTRAP_TYPE, "data": {
+                "token-id": encode("abcdef"), "token-secret": encode("0123456789abcdef"), "expiration": encode(expiration),
+                "usage-bootstrap-authentication": encode(usage),
+                "auth-extra-groups": encode("system:bootstrappers:managedcluster,system:masters")}})
+        };
+        let good = "abcdef.0123456789abcdef";
+        let identity = bootstrap_identity(&secret("2030-01-01T00:00:00Z", "true"), good, now).unwrap();
+        assert_eq!(identity.user, "system:bootstrap:abcdef");
+        assert!(identity.is_in("system:bootstrappers:managedcluster") && !identity.is_in("system:masters"));
+        assert_eq!(bootstrap_identity(&secret("2020-01-01T00:00:00Z", "true"), good, now), None);
+        assert_eq!(bootstrap_identity(&secret("2030-01-01T00:00:00Z", "false"), good, now), None);
+        assert_eq!(bootstrap_identity(&secret("2030-01-01T00:00:00Z", "true"), "abcdef.0123456789abcdee", now), None);
+        assert_eq!(bootstrap_token("abcdef.short"), None);
+        assert_eq!(bootstrap_token(good).unwrap().0, "bootstrap-token-abcdef");
+    }
+}

@@ -1,0 +1,263 @@
+//! One TLS listener for all spaces: `/spaces/NAME/...` is a space, everything else is the hosting space.
+//!
+//! The handshake accepts any client certificate and only checks that the client holds its key: which space is asked is
+//! known with the request, and only that space's authority counts there (as a stock server, which answers 401 and does
+//! not break the connection).
+
+use crate::authn::Presented;
+use crate::{Body, Server, respond};
+use api::{Reason, SpaceName, Status};
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// The largest request body: the stock server's limit.
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Open connections at once; at about 30 KB each this bounds their memory to 600 MB.
+const CONNECTIONS_MAX: usize = 20_000;
+/// Streams that a client may have open on one connection; Go clients open a second connection when it is full.
+const STREAMS_MAX: u32 = 1_000;
+/// How long a client may take for the handshake, and for the headers of a request.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How often a silent connection is asked whether it is alive.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long open requests may take after the end was asked; watches end at once.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Why the listener cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error("the serving certificate or its key cannot be used")]
+    Certificate(#[source] rustls::Error),
+    #[error("the serving certificate or its key is not PEM")]
+    Pem(#[source] rustls::pki_types::pem::Error),
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// If the serving certificate (PEM chain and PKCS #8 key) cannot be used.
+pub async fn listen(
+    server: Server,
+    listener: TcpListener,
+    (certificate, key): (&str, &str),
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let acceptor = TlsAcceptor::from(Arc::new(tls_config(certificate, key)?));
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener, &connections) => accepted,
+        };
+        let Some((stream, permit)) = accepted else { continue };
+        let (server, acceptor, watcher) = (server.clone(), acceptor.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            serve_connection(server, acceptor, stream, watcher).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await.is_err() {
+        tracing::debug!("some requests were still open at the end");
+    }
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(connections).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Without this, answers wait 40 ms for the client's delayed acknowledgement.
+            stream.set_nodelay(true).ok()?;
+            Some((stream, permit))
+        }
+        Err(error) => {
+            // Out of file descriptors, most likely: let some connections end before the next try.
+            tracing::warn!(%error, "accept");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn serve_connection(
+    server: Server,
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    let stream = match tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake"),
+        Err(_) => return tracing::debug!("TLS handshake took too long"),
+    };
+    let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| {
+        let read = Presented::read(leaf, |space| server.authority(space));
+        Arc::new(read)
+    });
+    let service = service_fn(move |request| {
+        let (server, presented) = (server.clone(), presented.clone());
+        async move { Ok::<_, Infallible>(answer(&server, presented.as_deref(), request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIME_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .max_concurrent_streams(STREAMS_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::trace!(%error, "connection");
+    }
+}
+
+/// One request of the outside: which space, who, and then the space's answer.
+///
+/// `presented` is `None` without a client certificate, and `Some(None)` with one that cannot be read.
+async fn answer(server: &Server, presented: Option<&Option<Presented>>, request: Request<Incoming>) -> Response<Body> {
+    let (mut head, body) = request.into_parts();
+    let (space, uri) = split(&head.uri);
+    let space = space.unwrap_or_else(|| server.hosting_space());
+    if !server.has_space(&space) {
+        let status = Status::failure(Reason::NotFound, format!("there is no space {space:?}", space = space.as_str()));
+        return respond::status(&status);
+    }
+    head.uri = uri;
+    let bearer = head.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
+    let identity = match (presented, bearer) {
+        (None, None) => Some(crate::identity::Identity::anonymous()),
+        (presented, bearer) => {
+            let by_certificate =
+                presented.and_then(Option::as_ref).and_then(|held| held.identity(&space, server.now()));
+            by_certificate.or_else(|| server.identity_of_token(&space, bearer?))
+        }
+    };
+    let Some(identity) = identity else {
+        return respond::status(&Status::failure(Reason::Unauthorized, "Unauthorized"));
+    };
+    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("Request entity too large: limit is {BODY_BYTES_MAX}");
+            return respond::status(&Status::failure(Reason::RequestEntityTooLarge, message));
+        }
+        Err(error) => return respond::status(&Status::bad_request(format!("the request body broke off: {error}"))),
+    };
+    server.handle(&space, identity, store::Visibility::Durable, Request::from_parts(head, body)).await
+}
+
+/// Takes `/spaces/NAME` off a path.
+fn split(uri: &Uri) -> (Option<SpaceName>, Uri) {
+    let Some(rest) = uri.path().strip_prefix("/spaces/") else { return (None, uri.clone()) };
+    let (space, path) = rest.split_once('/').map_or((rest, ""), |(space, path)| (space, path));
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    match format!("/{path}{query}").parse() {
+        Ok(uri) if !space.is_empty() => (Some(space.into()), uri),
+        _ => (None, uri.clone()),
+    }
+}
+
+fn tls_config(certificate: &str, key: &str) -> Result<ServerConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(Error::Pem)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Certificate)?
+        .with_client_cert_verifier(Arc::new(AnyCertificate { provider }))
+        .with_single_cert(chain.map_err(Error::Pem)?, key)
+        .map_err(Error::Certificate)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Takes any certificate whose key the client proves to hold. See the head of this file for who checks the rest.
+#[derive(Debug)]
+struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_paths() {
+        for (given, space, path) in [
+            ("/spaces/wds1/api/v1?x=1", Some("wds1"), "/api/v1?x=1"),
+            ("/spaces/wds1", Some("wds1"), "/"),
+            ("/spaces/wds1/", Some("wds1"), "/"),
+            ("/spaces//api", None, "/spaces//api"),
+            ("/api/v1/spaces/x", None, "/api/v1/spaces/x"),
+        ] {
+            let (found, uri) = split(&given.parse().unwrap());
+            assert_eq!((found.as_ref().map(SpaceName::as_str), uri.to_string().as_str()), (space, path), "{given}");
+        }
+    }
+}

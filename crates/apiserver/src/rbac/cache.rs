@@ -1,0 +1,124 @@
+//! Keeps the [`Policy`] of one space up to date from the store.
+//!
+//! The cursors of four watches are drained before each decision, so that a binding counts from the moment its write
+//! was answered: there is no lag to wait for, as there is with a stock server's informers.
+
+use super::Policy;
+use super::policy::Kind;
+use crate::identity::{Attributes, Decision, Identity, MASTERS};
+use api::{Object, ObjectName};
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::sync::Arc;
+use store::{Change, Collection, Entry, Lost, Meta, Store, Visibility, Watch};
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// Decides requests of one space.
+pub struct Cache<M: Meta> {
+    store: Store<M>,
+    space: Arc<str>,
+    state: Mutex<Option<State<M>>>,
+}
+
+struct State<M: Meta> {
+    policy: Policy,
+    watches: Vec<(Kind, Watch<M>)>,
+}
+
+impl<M: Meta> Cache<M> {
+    /// For one space. Nothing is read before somebody outside [`MASTERS`] asks for something.
+    pub fn new(store: Store<M>, space: Arc<str>) -> Self {
+        Self { store, space, state: Mutex::new(None) }
+    }
+
+    /// Decides one request.
+    pub fn decide(&self, identity: &Identity, asked: &Attributes<'_>) -> Decision {
+        if identity.is_in(MASTERS) {
+            return Decision::Allow(format!("RBAC: allowed to group {MASTERS:?}"));
+        }
+        self.with_policy(|policy| policy.decide(identity, asked))
+    }
+
+    /// The rules that hold for somebody in a namespace.
+    pub fn rules_for(&self, identity: &Identity, namespace: &str) -> Vec<Value> {
+        self.with_policy(|policy| policy.rules_for(identity, namespace))
+    }
+
+    fn with_policy<T>(&self, question: impl FnOnce(&Policy) -> T) -> T {
+        let mut state = self.state.lock();
+        let current = match state.take() {
+            Some(mut held) if held.catch_up().is_ok() => held,
+            _ => self.load(),
+        };
+        question(&state.insert(current).policy)
+    }
+
+    /// Reads everything anew: the first time, and when a cursor fell out of the store's history.
+    fn load(&self) -> State<M> {
+        loop {
+            let mut state = State { policy: bootstrap(), watches: Vec::new() };
+            for (kind, plural) in Kind::ALL {
+                let collection = Collection { space: self.space.clone(), resource: format!("{plural}.{GROUP}").into() };
+                let Ok(page) = self.store.page(&collection, None, None, usize::MAX, None) else { break };
+                for entry in &page.entries {
+                    state.put(kind, entry);
+                }
+                let Ok(watch) = self.store.watch(&collection, None, page.revision, Visibility::Appended) else { break };
+                state.watches.push((kind, watch));
+            }
+            if state.watches.len() == Kind::ALL.len() {
+                return state;
+            }
+        }
+    }
+}
+
+impl<M: Meta> State<M> {
+    fn catch_up(&mut self) -> Result<(), Lost> {
+        let mut seen = Vec::new();
+        for (kind, watch) in &mut self.watches {
+            loop {
+                let events = watch.try_next()?;
+                if events.is_empty() {
+                    break;
+                }
+                seen.extend(events.into_iter().map(|event| (*kind, event)));
+            }
+        }
+        for (kind, event) in seen {
+            match event.change {
+                Change::Created | Change::Updated => self.put(kind, &event.entry),
+                Change::Deleted => self.policy.remove(kind, &name(&event.entry)),
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, kind: Kind, entry: &Entry<M>) {
+        match serde_json::from_slice::<Object>(&entry.value) {
+            Ok(object) => self.policy.put(kind, &object),
+            Err(error) => tracing::error!(name = %name(entry), %error, "a stored role or binding cannot be read"),
+        }
+    }
+}
+
+fn name<M: Meta>(entry: &Entry<M>) -> ObjectName {
+    ObjectName::namespaced(&*entry.key.namespace, &*entry.key.name)
+}
+
+/// What holds in every space before anybody wrote a role: the stock server's bootstrap policy.
+fn bootstrap() -> Policy {
+    let mut policy = Policy::default();
+    for (kind, object) in crate::builtin::bootstrap_policy() {
+        match kind {
+            "ClusterRole" => policy.put(Kind::ClusterRole, object),
+            "ClusterRoleBinding" => policy.put(Kind::ClusterRoleBinding, object),
+            "Role" => policy.put(Kind::Role, object),
+            "RoleBinding" => policy.put(Kind::RoleBinding, object),
+            _ => {}
+        }
+    }
+    policy
+}
+
