@@ -4,12 +4,16 @@
 //! Nothing here acts: no IO, no clock, no randomness. Algorithms on objects are in `machinery`.
 
 mod condition;
+pub mod control;
+pub mod crds;
 mod meta;
 mod names;
 mod object;
 mod selector;
+pub mod space;
 mod status;
 mod time;
+pub mod work;
 
 pub use condition::{Condition, ConditionStatus, set_condition};
 pub use meta::{Header, ObjectMeta, OwnerReference, PartialObject};
