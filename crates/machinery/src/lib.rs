@@ -2,4 +2,8 @@
 //!
 //! Nothing here waits, asks the time, draws a random number or reads the environment: data in, data out.
 
+pub mod apply;
+pub mod name;
+pub mod patch;
 pub mod schema;
+pub mod selector;
