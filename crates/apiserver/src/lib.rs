@@ -1,1 +1,5 @@
 //! apiserver
+pub mod builtin;
+pub mod convert;
+pub mod discovery;
+pub mod openapi;

@@ -1,0 +1,9 @@
+//! What is served, told to clients: the documents of discovery, from rows of plain data.
+
+mod documents;
+mod served;
+mod version;
+
+pub use documents::{Discovery, Document, Release};
+pub use served::{ServedKind, Subresource, Text, Verb, Verbs};
+pub use version::compare_versions;

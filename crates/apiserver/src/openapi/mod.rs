@@ -1,0 +1,1 @@
+//! OpenAPI documents, version 2 and 3, of what is served.
