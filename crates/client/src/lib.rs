@@ -1,1 +1,28 @@
-//! client
+//! Talks to any API server, by HTTPS or in-process: requests, server-side apply, discovery, reflectors, kubeconfig.
+//!
+//! A [`Transport`] moves one request; a [`Client`] gives requests their meaning; a [`Reflector`] keeps a store of one
+//! resource from list and watch. Nothing here knows KubeStellar or Open Cluster Management.
+
+mod apply;
+mod backoff;
+mod changes;
+mod client;
+mod discovery;
+mod error;
+mod https;
+pub mod kubeconfig;
+mod params;
+mod reflector;
+mod transport;
+mod wait;
+mod watch;
+
+pub use backoff::Backoff;
+pub use changes::{Change, Changes};
+pub use client::{Client, EDIT_ATTEMPTS, List, REQUEST_TIMEOUT};
+pub use discovery::Discovered;
+pub use error::{Error, Result};
+pub use https::{Credential, Endpoint, Https};
+pub use params::{DeleteParams, ListParams, Patch, Precondition, Propagation, label_query};
+pub use reflector::{Reflector, Selection};
+pub use transport::{Body, BoxError, BoxFuture, Transport, TransportError, body, empty_body};
