@@ -9,6 +9,7 @@ pub mod crds;
 mod meta;
 mod names;
 mod object;
+mod op;
 mod selector;
 pub mod space;
 mod status;
@@ -22,6 +23,7 @@ pub use names::{
     SpaceName,
 };
 pub use object::Object;
+pub use op::{Op, Propagation, Write};
 pub use selector::{LabelSelector, LabelSelectorRequirement, Labels, Operator};
 pub use status::{Cause, Details, Reason, Status};
 pub use time::Timestamp;

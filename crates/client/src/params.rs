@@ -1,6 +1,6 @@
 //! Parameters of requests as data, and how they are written into a query or a body.
 
-use api::{LabelSelector, Operator};
+use api::{LabelSelector, Operator, Propagation};
 use serde_json::{Map, Value, json};
 
 /// What a list selects, in the API's own selector syntax; empty selects everything.
@@ -23,26 +23,6 @@ impl ListParams {
     /// By field selector.
     pub fn fields(selector: impl Into<String>) -> Self {
         Self { fields: selector.into(), ..Self::default() }
-    }
-}
-
-/// What happens to the dependents of a deleted object.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)]
-pub enum Propagation {
-    Background,
-    Foreground,
-    Orphan,
-}
-
-impl Propagation {
-    /// As the API spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Background => "Background",
-            Self::Foreground => "Foreground",
-            Self::Orphan => "Orphan",
-        }
     }
 }
 
