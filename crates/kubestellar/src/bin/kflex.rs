@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `kflex`: makes and finds spaces.
+
+fn main() -> std::process::ExitCode {
+    kubestellar::main(kubestellar::Program::Kflex)
+}
