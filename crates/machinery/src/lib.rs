@@ -3,7 +3,9 @@
 //! Nothing here waits, asks the time, draws a random number or reads the environment: data in, data out.
 
 pub mod apply;
+pub mod field;
 pub mod name;
 pub mod patch;
+pub mod protobuf;
 pub mod schema;
 pub mod selector;

@@ -1,5 +1,6 @@
 //! The schema of one place in an object.
 
+use super::rules::Rules;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,10 @@ impl Schemas {
     /// The schema of a named definition, such as `io.k8s.api.apps.v1.Deployment`.
     pub fn named(self: &Arc<Self>, name: &str) -> Option<Schema> {
         Some(Schema { set: Arc::clone(self), at: *self.names.get(name)? })
+    }
+
+    pub(crate) fn node(&self, at: NodeId) -> &Node {
+        &self.nodes[at.0 as usize]
     }
 
     /// Names of all definitions, sorted.
@@ -143,6 +148,9 @@ pub struct PatchStrategy {
 pub struct Node {
     /// What the value may be.
     pub form: Form,
+    /// Whether the form was declared with `type`. Where it was only guessed from other keywords, as below `anyOf`, a
+    /// value of another form is not wrong.
+    pub typed: bool,
     /// Name of the definition, where the place is one (`io.k8s.api.core.v1.PodSpec`).
     pub definition: Option<Box<str>>,
     /// `x-kubernetes-list-type` and `-list-map-keys`
@@ -170,4 +178,6 @@ pub struct Node {
     /// Value validations as declared (`pattern`, `minimum`, `maxLength`, `anyOf`, `x-kubernetes-validations`...), by
     /// keyword. `Null` when there are none.
     pub validations: Value,
+    /// The same validations, ready to be run; those of CEL excepted.
+    pub rules: Option<Arc<Rules>>,
 }

@@ -1,6 +1,8 @@
 //! Reads schemas from OpenAPI definitions and from CRDs.
 
 use super::node::{Form, ListType, Node, NodeId, PatchStrategy, Schema, Schemas};
+use super::pattern::Pattern;
+use super::rules::Rules;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,6 +56,7 @@ pub fn from_definitions(definitions: &Map<String, Value>) -> Result<Arc<Schemas>
         let id = reader.set.names[name];
         reader.set.nodes[id.0 as usize] = node;
     }
+    reader.fill_marked();
     Ok(Arc::new(reader.set))
 }
 
@@ -71,6 +74,15 @@ pub fn from_crd(schema: &Value) -> Result<Schema, ParseError> {
 #[derive(Default)]
 struct Reader {
     set: Schemas,
+    marked: Vec<Marked>,
+}
+
+/// A place that refers to a definition and has marks beside the reference.
+struct Marked {
+    place: NodeId,
+    target: NodeId,
+    own: Node,
+    marks: Vec<String>,
 }
 
 impl Reader {
@@ -93,6 +105,7 @@ impl Reader {
             VALIDATIONS.iter().filter_map(|key| Some(((*key).to_owned(), schema.get(*key)?.clone()))).collect();
         Ok(Node {
             form: self.form(schema, field)?,
+            typed: schema.contains_key("type") || schema.contains_key("x-kubernetes-int-or-string"),
             definition: None,
             list_type: match text("x-kubernetes-list-type") {
                 Some("map") => {
@@ -116,8 +129,44 @@ impl Reader {
             default: schema.get("default").cloned(),
             format: text("format").map(Into::into),
             allowed: schema.get("enum").and_then(Value::as_array).cloned().unwrap_or_default(),
+            rules: self.rules(&validations, field)?,
             validations: if validations.is_empty() { Value::Null } else { validations.into() },
         })
+    }
+
+    fn rules(&mut self, declared: &Map<String, Value>, field: &str) -> Result<Option<Arc<Rules>>, ParseError> {
+        if declared.keys().all(|key| key == "x-kubernetes-validations") {
+            return Ok(None);
+        }
+        let number = |key: &str| declared.get(key).and_then(Value::as_f64);
+        let count = |key: &str| declared.get(key).and_then(Value::as_u64);
+        let flag = |key: &str| declared.get(key).and_then(Value::as_bool).unwrap_or(false);
+        let mut all = |key: &str| -> Result<Vec<NodeId>, ParseError> {
+            let schemas = declared.get(key).and_then(Value::as_array).into_iter().flatten();
+            schemas.enumerate().map(|(at, schema)| self.child(schema, &format!("{field}.{key}[{at}]"))).collect()
+        };
+        Ok(Some(Arc::new(Rules {
+            minimum: number("minimum"),
+            exclusive_minimum: flag("exclusiveMinimum"),
+            maximum: number("maximum"),
+            exclusive_maximum: flag("exclusiveMaximum"),
+            multiple_of: number("multipleOf"),
+            min_length: count("minLength"),
+            max_length: count("maxLength"),
+            min_items: count("minItems"),
+            max_items: count("maxItems"),
+            min_properties: count("minProperties"),
+            max_properties: count("maxProperties"),
+            unique_items: flag("uniqueItems"),
+            pattern: declared.get("pattern").and_then(Value::as_str).filter(|p| !p.is_empty()).map(Pattern::new),
+            all_of: all("allOf")?,
+            any_of: all("anyOf")?,
+            one_of: all("oneOf")?,
+            not: match declared.get("not") {
+                Some(schema) => Some(self.child(schema, &format!("{field}.not"))?),
+                None => None,
+            },
+        })))
     }
 
     fn form(&mut self, schema: &Map<String, Value>, field: &str) -> Result<Form, ParseError> {
@@ -131,7 +180,7 @@ impl Reader {
         match schema.get("type").and_then(Value::as_str) {
             Some("object") => self.object(schema, field),
             None if has_members => self.object(schema, field),
-            Some("array") => {
+            kind @ (Some("array") | None) if kind.is_some() || schema.contains_key("items") => {
                 let field = format!("{field}.items");
                 let items = match schema.get("items") {
                     Some(items) => self.child(items, &field)?,
@@ -172,13 +221,44 @@ impl Reader {
         let Some(&target) = self.set.names.get(name) else {
             return Err(ParseError { field: field.into(), problem: format!("nothing is defined as {name:?}") });
         };
-        let marked = schema
+        let marks: Map<String, Value> = schema
             .as_object()
-            .is_some_and(|map| map.keys().any(|key| key.starts_with("x-kubernetes") || key == "default"));
-        if marked {
-            return Err(ParseError { field: field.into(), problem: format!("marks beside the reference to {name:?}") });
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| key.starts_with("x-kubernetes") || *key == "default" || *key == "nullable")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        if marks.is_empty() {
+            return Ok(target);
         }
-        Ok(target)
+        // The target may not have been read yet: remember the place, and copy once everything is there.
+        let own = self.node(&Value::Object(marks.clone()), field)?;
+        let place = self.push(Node::default());
+        self.marked.push(Marked { place, target, own, marks: marks.keys().cloned().collect() });
+        Ok(place)
+    }
+
+    /// Fills the places that copy a definition and have marks of their own.
+    fn fill_marked(&mut self) {
+        for Marked { place, target, own, marks } in std::mem::take(&mut self.marked) {
+            let mut node = self.set.node(target).clone();
+            for mark in &marks {
+                match mark.as_str() {
+                    "x-kubernetes-list-type" | "x-kubernetes-list-map-keys" => {
+                        node.list_type.clone_from(&own.list_type)
+                    }
+                    "x-kubernetes-map-type" => node.atomic_map = own.atomic_map,
+                    "x-kubernetes-patch-strategy" => node.patch_strategy = own.patch_strategy,
+                    "x-kubernetes-patch-merge-key" => node.patch_merge_key.clone_from(&own.patch_merge_key),
+                    "x-kubernetes-preserve-unknown-fields" => node.preserve_unknown = own.preserve_unknown,
+                    "x-kubernetes-embedded-resource" => node.embedded_resource = own.embedded_resource,
+                    "default" => node.default.clone_from(&own.default),
+                    "nullable" => node.nullable = own.nullable,
+                    _ => {}
+                }
+            }
+            self.set.nodes[place.0 as usize] = node;
+        }
     }
 }
 
@@ -203,5 +283,25 @@ mod tests {
         let name = containers.items().unwrap().field("name").unwrap();
         assert_eq!(name.node().form, Form::String);
         assert!(containers.items().unwrap().field("again").unwrap().field("containers").is_some());
+    }
+
+    #[test]
+    fn marks_beside_a_reference_belong_to_the_place() {
+        let definitions = json!({
+            "A": {"type": "object", "properties": {
+                "strategy": {"$ref": "#/definitions/S", "x-kubernetes-patch-strategy": "retainKeys"},
+                "ref": {"$ref": "#/definitions/S", "x-kubernetes-map-type": "granular"},
+                "plain": {"$ref": "#/definitions/S"}}},
+            "S": {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"type": {"type": "string"}}},
+        });
+        let set = from_definitions(definitions.as_object().unwrap()).unwrap();
+        let field = |name: &str| set.named("A").unwrap().field(name).unwrap();
+        assert!(field("strategy").node().patch_strategy.retain_keys);
+        assert!(field("strategy").node().atomic_map);
+        assert_eq!(field("strategy").node().definition.as_deref(), Some("S"));
+        assert!(field("strategy").field("type").is_some());
+        assert!(!field("ref").node().atomic_map);
+        assert!(field("plain").node().atomic_map);
+        assert!(!field("plain").node().patch_strategy.retain_keys);
     }
 }
