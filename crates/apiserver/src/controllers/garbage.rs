@@ -8,7 +8,7 @@ use super::call::{Caller, Failure};
 use super::namespace::resource_of;
 use crate::Server;
 use crate::header::Uid;
-use api::{GroupVersionKind, Object, ObjectName, OwnerReference};
+use api::{GroupVersionKind, Object, OwnerReference};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use store::{Collection, Key};

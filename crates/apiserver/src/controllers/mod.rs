@@ -12,7 +12,7 @@ mod signer;
 use crate::Server;
 use crate::header::{Header, Uid};
 use api::SpaceName;
-use call::{Caller, Failure};
+use call::Caller;
 use garbage::Owners;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub(crate) async fn run(server: Server, shutdown: CancellationToken) {
             };
             match events {
                 Ok(events) => events.iter().for_each(|event| state.notice(event)),
-                Err(Lost::Closed) => return,
+                Err(Lost::Closed(_)) => return,
                 // Fell out of the history: what was missed is found by reading all anew.
                 Err(_) => continue 'read,
             }
@@ -198,7 +198,7 @@ impl State {
         match done {
             Ok(()) => {}
             // The space went away, and with it the work.
-            Err(_) if !self.server.has_space(work.space()) => {}
+            Err(_) if !self.server.has_space(&work.space()) => {}
             Err(failure) => {
                 tracing::debug!(?work, %failure, "will try again");
                 self.queue.failed.insert(work);
@@ -208,10 +208,10 @@ impl State {
 }
 
 impl Work {
-    fn space(&self) -> &str {
+    fn space(&self) -> SpaceName {
         match self {
-            Self::Namespace(space, _) | Self::OwnerGone(space, _) | Self::Sign(space, _) => space.as_str(),
-            Self::Dependent(key) | Self::Waiting(key) => &key.collection.space,
+            Self::Namespace(space, _) | Self::OwnerGone(space, _) | Self::Sign(space, _) => space.clone(),
+            Self::Dependent(key) | Self::Waiting(key) => SpaceName::from(&*key.collection.space),
         }
     }
 }

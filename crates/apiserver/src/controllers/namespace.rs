@@ -31,7 +31,7 @@ pub(super) async fn reconcile(caller: &Caller<'_>, server: &Server, name: &Arc<s
     if namespace.is_deleting() {
         return empty(caller, server, &namespace).await;
     }
-    let wanted = json!({"ca.crt": server.root_ca()});
+    let wanted = json!({"ca.crt": server.serving_authority()});
     let place = ObjectName::namespaced(&**name, ROOT_CA);
     match caller.get(&CONFIG_MAPS, &place).await? {
         Some(held) if held.0.get("data") == Some(&wanted) => {}

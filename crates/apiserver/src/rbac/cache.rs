@@ -4,6 +4,7 @@
 //! was answered: there is no lag to wait for, as there is with a stock server's informers.
 
 use super::Policy;
+use super::bootstrap::BOOTSTRAP;
 use super::policy::Kind;
 use crate::identity::{Attributes, Decision, Identity, MASTERS};
 use api::{Object, ObjectName};
@@ -47,17 +48,15 @@ impl<M: Meta> Cache<M> {
 
     fn with_policy<T>(&self, question: impl FnOnce(&Policy) -> T) -> T {
         let mut state = self.state.lock();
-        let current = match state.take() {
-            Some(mut held) if held.catch_up().is_ok() => held,
-            _ => self.load(),
-        };
+        let held = state.take().and_then(|mut held| held.catch_up().is_ok().then_some(held));
+        let current = held.unwrap_or_else(|| self.load());
         question(&state.insert(current).policy)
     }
 
     /// Reads everything anew: the first time, and when a cursor fell out of the store's history.
     fn load(&self) -> State<M> {
         loop {
-            let mut state = State { policy: bootstrap(), watches: Vec::new() };
+            let mut state = State { policy: Policy::over(Arc::clone(&BOOTSTRAP)), watches: Vec::new() };
             for (kind, plural) in Kind::ALL {
                 let collection = Collection { space: self.space.clone(), resource: format!("{plural}.{GROUP}").into() };
                 let Ok(page) = self.store.page(&collection, None, None, usize::MAX, None) else { break };
@@ -105,20 +104,5 @@ impl<M: Meta> State<M> {
 
 fn name<M: Meta>(entry: &Entry<M>) -> ObjectName {
     ObjectName::namespaced(&*entry.key.namespace, &*entry.key.name)
-}
-
-/// What holds in every space before anybody wrote a role: the stock server's bootstrap policy.
-fn bootstrap() -> Policy {
-    let mut policy = Policy::default();
-    for (kind, object) in crate::builtin::bootstrap_policy() {
-        match kind {
-            "ClusterRole" => policy.put(Kind::ClusterRole, object),
-            "ClusterRoleBinding" => policy.put(Kind::ClusterRoleBinding, object),
-            "Role" => policy.put(Kind::Role, object),
-            "RoleBinding" => policy.put(Kind::RoleBinding, object),
-            _ => {}
-        }
-    }
-    policy
 }
 

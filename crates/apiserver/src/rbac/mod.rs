@@ -2,6 +2,7 @@
 //!
 //! [`Policy`] is the pure part: roles and bindings in, decisions out. [`Cache`] keeps one up to date from the store.
 
+mod bootstrap;
 mod cache;
 mod policy;
 

@@ -66,6 +66,8 @@ impl Kind {
 /// Roles and bindings of one space, indexed by subject.
 #[derive(Debug, Default)]
 pub struct Policy {
+    /// What holds besides, unless a role or binding of the same name is here.
+    below: Option<Arc<Policy>>,
     roles: HashMap<(String, String), Arc<[Rule]>>,
     bindings: BTreeMap<(String, String), Binding>,
     by_subject: HashMap<Holder, Vec<(String, String)>>,
@@ -79,6 +81,29 @@ enum Holder {
 }
 
 impl Policy {
+    /// An empty policy over another: what is put here hides what has the same name there.
+    pub fn over(below: Arc<Policy>) -> Self {
+        Self { below: Some(below), ..Self::default() }
+    }
+
+    fn rules(&self, of: &str, name: &str) -> Option<&Arc<[Rule]>> {
+        let key = (of.to_owned(), name.to_owned());
+        self.roles.get(&key).or_else(|| self.below.as_ref()?.roles.get(&key))
+    }
+
+    /// Bindings of somebody, with the place (namespace) and name of each.
+    fn bindings_of<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = (&'a str, &'a str, &'a Binding)> {
+        let find = |policy: &'a Policy| {
+            std::iter::once(Holder::User(identity.user.clone()))
+                .chain(identity.groups.iter().map(|group| Holder::Group(group.clone())))
+                .filter_map(|holder| policy.by_subject.get(&holder))
+                .flatten()
+                .map(|key| (key, &policy.bindings[key]))
+        };
+        let below = self.below.iter().flat_map(move |below| find(below)).filter(|(key, _)| !self.bindings.contains_key(*key));
+        find(self).chain(below).map(|((namespace, name), binding)| (namespace.as_str(), name.as_str(), binding))
+    }
+
     /// Takes a role or binding in, in place of what was there under its name.
     pub fn put(&mut self, kind: Kind, object: &Object) {
         let name = object.object_name();
@@ -132,27 +157,22 @@ impl Policy {
         if identity.is_in(MASTERS) {
             return Decision::Allow(format!("RBAC: allowed to group {MASTERS:?}"));
         }
-        let subjects = std::iter::once(Holder::User(identity.user.clone()))
-            .chain(identity.groups.iter().map(|group| Holder::Group(group.clone())));
         let mut missing = Vec::new();
-        for subject in subjects {
-            for (namespace, name) in self.by_subject.get(&subject).into_iter().flatten() {
-                if !namespace.is_empty() && (asked.path.is_some() || namespace != asked.namespace) {
-                    continue;
+        for (namespace, name, binding) in self.bindings_of(identity) {
+            if !namespace.is_empty() && (asked.path.is_some() || namespace != asked.namespace) {
+                continue;
+            }
+            let of = if binding.role.kind == "Role" { namespace } else { "" };
+            match self.rules(of, &binding.role.name) {
+                Some(rules) if rules.iter().any(|rule| rule.allows(asked)) => {
+                    let kind = if namespace.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
+                    return Decision::Allow(format!(
+                        "RBAC: allowed by {kind} {name:?} of {} {:?}",
+                        binding.role.kind, binding.role.name
+                    ));
                 }
-                let binding = &self.bindings[&(namespace.clone(), name.clone())];
-                let of = if binding.role.kind == "Role" { namespace.clone() } else { String::new() };
-                match self.roles.get(&(of, binding.role.name.clone())) {
-                    Some(rules) if rules.iter().any(|rule| rule.allows(asked)) => {
-                        let kind = if namespace.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
-                        return Decision::Allow(format!(
-                            "RBAC: allowed by {kind} {name:?} of {} {:?}",
-                            binding.role.kind, binding.role.name
-                        ));
-                    }
-                    Some(_) => {}
-                    None => missing.push(format!("{} {:?} not found", binding.role.kind, binding.role.name)),
-                }
+                Some(_) => {}
+                None => missing.push(format!("{} {:?} not found", binding.role.kind, binding.role.name)),
             }
         }
         missing.sort();
@@ -168,15 +188,12 @@ impl Policy {
             found.push(serde_json::json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
             found.push(serde_json::json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
         }
-        let subjects = std::iter::once(Holder::User(identity.user.clone()))
-            .chain(identity.groups.iter().map(|group| Holder::Group(group.clone())));
-        for (of, name) in subjects.filter_map(|subject| self.by_subject.get(&subject)).flatten() {
+        for (of, _, binding) in self.bindings_of(identity) {
             if !of.is_empty() && of != namespace {
                 continue;
             }
-            let role = &self.bindings[&(of.clone(), name.clone())].role;
-            let place = if role.kind == "Role" { of.clone() } else { String::new() };
-            for rule in self.roles.get(&(place, role.name.clone())).into_iter().flat_map(|rules| rules.iter()) {
+            let place = if binding.role.kind == "Role" { of } else { "" };
+            for rule in self.rules(place, &binding.role.name).into_iter().flat_map(|rules| rules.iter()) {
                 found.push(rule.to_json());
             }
         }
@@ -325,6 +342,19 @@ mod tests {
         check("agent+c1", "get clusters.c.io  c2", false);
         check("agent+c1", "list clusters.c.io", false);
         check("agent+c1", "create clusters.c.io", false);
+    }
+
+    #[test]
+    fn looks_below() {
+        let below = Arc::new(policy());
+        let mut policy = Policy::over(Arc::clone(&below));
+        let ann = Identity::authenticated("ann", vec![]);
+        let asked = Attributes { verb: "get", resource: "configmaps", ..Attributes::default() };
+        assert!(policy.decide(&ann, &asked).is_allowed());
+        assert_eq!(policy.rules_for(&ann, "").len(), 2);
+        let hiding = json!({"metadata": {"name": "reader"}, "rules": []});
+        policy.put(Kind::ClusterRole, &serde_json::from_value(hiding).unwrap());
+        assert!(!policy.decide(&ann, &asked).is_allowed());
     }
 
     #[test]
