@@ -1,1 +1,8 @@
-//! planner
+//! What should be, as pure functions on plain data: which objects go where, what is sent, what comes back.
+//!
+//! Nothing here waits, asks the time, draws a random number or reads the environment.
+
+pub mod binding;
+pub mod digest;
+pub mod transform;
+pub mod transport;
