@@ -115,10 +115,10 @@ mod tests {
     fn changes_coalesce_per_object() {
         check(&[], &[]);
         check(&[("a", None, Some(1)), ("b", None, Some(2))], &[("a", None, Some(1)), ("b", None, Some(2))]);
-        check(&[("a", None, Some(1)), ("b", None, Some(2)), ("a", Some(1), Some(3))], &[
-            ("a", None, Some(3)),
-            ("b", None, Some(2)),
-        ]);
+        check(
+            &[("a", None, Some(1)), ("b", None, Some(2)), ("a", Some(1), Some(3))],
+            &[("a", None, Some(3)), ("b", None, Some(2))],
+        );
         check(&[("a", Some(1), Some(2)), ("a", Some(2), None)], &[("a", Some(1), None)]);
         check(&[("a", Some(1), None), ("a", None, Some(2))], &[("a", Some(1), Some(2))]);
         check(&[("a", None, Some(1)), ("a", Some(1), None), ("b", None, Some(2))], &[("b", None, Some(2))]);

@@ -470,8 +470,13 @@ impl<'a> Pages<'a> {
                 Err(error) => return Err(error),
                 Ok(bytes) => {
                     let what = self.resource.group_resource().to_string();
-                    let page =
-                        PageBytes { bytes, resource: self.resource, partial: self.partial, what, restarted: self.restarted };
+                    let page = PageBytes {
+                        bytes,
+                        resource: self.resource,
+                        partial: self.partial,
+                        what,
+                        restarted: self.restarted,
+                    };
                     self.token = page.read()?.token;
                     self.done = self.token.is_empty();
                     return Ok(Some(page));

@@ -244,7 +244,11 @@ fn aggregated(document: &[u8], path: &str) -> Result<Option<Vec<GroupVersion>>> 
                     })
                 })
                 .collect();
-            found.push(GroupVersion { group: group.metadata.name.clone(), version: version.version.clone(), resources });
+            found.push(GroupVersion {
+                group: group.metadata.name.clone(),
+                version: version.version.clone(),
+                resources,
+            });
         }
     }
     Ok(Some(found))
@@ -334,11 +338,14 @@ mod tests {
             ],
         });
         let found = aggregated(document.to_string().as_bytes(), "/apis").unwrap().unwrap();
-        assert_eq!(shown(found), [
-            "pods Pod v1 namespaced [status] [v1]",
-            "hpas.autoscaling HPA v2 namespaced [status] [v2,v1]",
-            "olds.autoscaling Old v1 cluster [status] [v1]",
-        ]);
+        assert_eq!(
+            shown(found),
+            [
+                "pods Pod v1 namespaced [status] [v1]",
+                "hpas.autoscaling HPA v2 namespaced [status] [v2,v1]",
+                "olds.autoscaling Old v1 cluster [status] [v1]",
+            ]
+        );
         assert!(aggregated(br#"{"kind":"APIGroupList","groups":[]}"#, "/apis").unwrap().is_none());
         assert!(aggregated(b"[]", "/apis").is_err());
     }

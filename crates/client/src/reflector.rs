@@ -172,12 +172,8 @@ impl<T> Store<T> {
 
     /// Everything has been read: what was not seen is gone.
     fn finish(&mut self) {
-        let gone: Vec<ObjectName> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.epoch != self.epoch)
-            .map(|(name, _)| name.clone())
-            .collect();
+        let gone: Vec<ObjectName> =
+            self.entries.iter().filter(|(_, entry)| entry.epoch != self.epoch).map(|(name, _)| name.clone()).collect();
         for name in gone {
             self.remove(&name);
         }
@@ -188,11 +184,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reflector<T> {
     /// Starts to read and watch. Must be called within a tokio runtime.
     pub fn start(client: Client, resource: Resource, selection: Selection) -> Self {
         let store = Store { entries: HashMap::new(), epoch: 0, subscribers: Vec::new() };
-        let shared = Arc::new(Shared {
-            store: RwLock::new(store),
-            synced: latest::Sender::new(false),
-            error: Mutex::new(None),
-        });
+        let shared =
+            Arc::new(Shared { store: RwLock::new(store), synced: latest::Sender::new(false), error: Mutex::new(None) });
         let source = Source {
             client,
             what: resource.group_resource().to_string(),
@@ -519,9 +512,10 @@ impl Progress {
 
 /// A server that lost its data, or was restored from a backup, does not know the version that we come with.
 fn is_future_version(error: &Error) -> bool {
-    error.status().and_then(|status| status.details.as_ref()).is_some_and(|details| {
-        details.causes.iter().any(|cause| cause.reason == "ResourceVersionTooLarge")
-    })
+    error
+        .status()
+        .and_then(|status| status.details.as_ref())
+        .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "ResourceVersionTooLarge"))
 }
 
 fn hashed(version: &str) -> u64 {

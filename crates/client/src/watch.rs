@@ -196,7 +196,8 @@ pub(crate) fn parse_page<'a>(bytes: &'a [u8], what: &str, api_version: &str, kin
 
 /// The name and version of an object in a list.
 pub(crate) fn parse_item<'a>(json: &'a str, what: &str) -> Result<Item<'a>> {
-    item(json).map_err(|cause| Error::Decode { what: format!("an object in the list of {what}"), cause: cause.to_string() })
+    item(json)
+        .map_err(|cause| Error::Decode { what: format!("an object in the list of {what}"), cause: cause.to_string() })
 }
 
 fn has_kind(json: &str) -> bool {
