@@ -4,5 +4,6 @@
 
 pub mod binding;
 pub mod digest;
+pub mod status;
 pub mod transform;
 pub mod transport;
