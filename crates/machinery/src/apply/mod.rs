@@ -1,13 +1,28 @@
 //! Server-side apply: who owns which field, and what an apply or a plain write does to object and ownership.
+//!
+//! Versions of a kind are taken to have the same fields (conversion strategy `None`): entries of `managedFields` that
+//! other versions made are compared with the object as it is.
 
+mod check;
 mod error;
 mod fieldset;
+mod last_applied;
+mod managed;
+mod place;
+mod walk;
 
 use crate::schema::Schema;
 use api::{Object, Timestamp};
+use managed::{Entry, Operation, Owner};
+use place::Place;
+use serde_json::{Map, Value};
+use walk::Difference;
 
 pub use error::{ApplyError, Conflict, Conflicts};
-pub use fieldset::FieldSet;
+pub use fieldset::{FieldSet, FieldsError};
+
+/// The manager of what was there before ownership of an object was tracked.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// Who writes, how, and when.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +40,28 @@ pub struct Writer<'a> {
     pub reset: &'a FieldSet,
 }
 
-/// Applies `config` to `live` (`None` creates). The result has `metadata.managedFields` set, and is `live` itself
+/// Tracks the ownership of a create (`live` is `None`), update or patch: `new` comes back with
+/// `metadata.managedFields` as it has to be stored. `new` carries what the client sent there (which may edit or reset
+/// the tracking; through a subresource it is ignored), and is the object after defaulting.
+///
+/// An object whose ownership is not tracked stays so until it is applied.
+pub fn update(live: Option<&Object>, mut new: Object, writer: &Writer<'_>, schema: Option<&Schema>) -> Object {
+    let root = Place::root(schema);
+    let sent = take_managed(&mut new);
+    let held = live.and_then(|live| live.meta("managedFields"));
+    let mut entries = entries_for_update(sent.as_ref(), held, writer);
+    if entries.is_empty() && live.is_some() {
+        return new;
+    }
+    let nothing = Map::new();
+    let difference = walk::compare(live.map_or(&nothing, |live| &live.0), &new.0, root);
+    reconcile(&mut entries, root, schema);
+    managed::record_update(&mut entries, &difference, writer.manager, writer);
+    set_managed(&mut new, managed::encode(entries));
+    new
+}
+
+/// Applies `config` to `live` (`None` creates). The result has `metadata.managedFields` set, and equals `live`
 /// (timestamps included) when the apply changes nothing. Defaulting, validation and what the endpoint resets are the
 /// caller's. Without a schema all is deduced: maps granular, lists atomic.
 ///
@@ -39,20 +75,190 @@ pub fn apply(
     force: bool,
     schema: Option<&Schema>,
 ) -> Result<Object, ApplyError> {
-    let (_, _, _) = (writer, force, schema);
-    let mut merged = live.cloned().unwrap_or_default();
-    crate::patch::merge::apply(&mut merged, &serde_json::Value::Object(config.0.clone()))
-        .map_err(|error| ApplyError::Typed(error.to_string()))?;
-    Ok(merged)
+    let root = Place::root(schema);
+    check_config(config, writer, root)?;
+    let config = complete(config, live);
+    let mut base = live.cloned().unwrap_or_default();
+    let held = take_managed(&mut base);
+    let mut entries = managed::decode(held.as_ref(), false)
+        .map_err(|error| ApplyError::Typed(format!("failed to decode managed fields: {error}")))?;
+    if entries.is_empty() && live.is_some() {
+        let all = walk::compare(&Map::new(), &base.0, root);
+        managed::record_update(&mut entries, &all, BEFORE_FIRST_APPLY, writer);
+    }
+    reconcile(&mut entries, root, schema);
+
+    let owner = Owner::of(writer, Operation::Apply);
+    let last = entries.iter().position(|entry| entry.owner == owner).map(|at| entries.swap_remove(at));
+    let (last_time, last_fields) = match last {
+        Some(mut entry) => (entry.time, std::mem::take(entry.fields())),
+        None => (None, FieldSet::new()),
+    };
+    let fields = walk::fields_of(&config.0, root).recursive_difference(writer.reset);
+    let merged = walk::merge(&base.0, &config.0, root);
+    let mut result = Object(prune(merged, &last_fields, &fields, &mut entries, root));
+
+    let difference = walk::compare(&base.0, &result.0, root);
+    let counted = Difference {
+        added: difference.added.recursive_difference(writer.reset),
+        removed: difference.removed.recursive_difference(writer.reset),
+        modified: difference.modified.recursive_difference(writer.reset),
+    };
+    if !force {
+        refuse_conflicts(&mut entries, &counted, writer, &base, root)?;
+    }
+    for entry in &mut entries {
+        entry.lose(&counted);
+    }
+    let changed = !same_but_nulls(&base.0, &result.0);
+    if !changed {
+        result = base;
+    }
+    let time = if changed { Some(writer.now) } else { last_time };
+    entries.push(Entry::new(owner, writer.api_version, time, walk::without_identity(&fields)));
+    if writer.manager == last_applied::KUBECTL {
+        last_applied::refresh(&mut result, &config);
+    }
+    set_managed(&mut result, managed::encode(entries));
+    Ok(result)
 }
 
-/// Tracks the ownership of a create (`live` is `None`), update or patch: `new` comes back with
-/// `metadata.managedFields` as it has to be stored. `new` carries what the client sent there (which may edit or reset
-/// the tracking), and is the object after defaulting.
-pub fn update(live: Option<&Object>, mut new: Object, writer: &Writer<'_>, schema: Option<&Schema>) -> Object {
-    let (_, _) = (writer, schema);
-    if let Some(managed) = live.and_then(|live| live.meta("managedFields")) {
-        new.set_meta("managedFields", managed.clone());
+/// What `managedFields` an update starts from: the client's, if it sent some that can be read and it writes the object
+/// itself; else what is stored, since clients that do not know the field drop it.
+fn entries_for_update(sent: Option<&Value>, held: Option<&Value>, writer: &Writer<'_>) -> Vec<Entry> {
+    let stored = || managed::decode(held, true).unwrap_or_default();
+    let Some(sent) = sent.filter(|_| writer.subresource.is_empty()) else { return stored() };
+    if managed::is_reset(sent) {
+        return Vec::new();
     }
-    new
+    if Some(sent) == held {
+        return stored();
+    }
+    match managed::decode(Some(sent), false) {
+        Ok(entries) if !entries.is_empty() => entries,
+        _ => stored(),
+    }
+}
+
+/// Folds what became atomic since the entries were made.
+fn reconcile(entries: &mut [Entry], root: Place<'_>, schema: Option<&Schema>) {
+    if schema.is_some() {
+        for entry in entries {
+            entry.fold_atomic(root);
+        }
+    }
+}
+
+fn check_config(config: &Object, writer: &Writer<'_>, root: Place<'_>) -> Result<(), ApplyError> {
+    if config.api_version() != writer.api_version {
+        return Err(ApplyError::BadRequest(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {}, expected: {}",
+            config.api_version(),
+            writer.api_version
+        )));
+    }
+    if config.meta("managedFields").is_some_and(|managed| !managed.is_null()) {
+        return Err(ApplyError::BadRequest("metadata.managedFields must be nil".into()));
+    }
+    let problems = check::problems(&config.0, root);
+    let listed = match problems.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let (group_version, kind) = (config.api_version(), config.kind());
+    let subject = format!("{}/{}; {group_version}, Kind={kind}", config.namespace(), config.name());
+    Err(ApplyError::Typed(format!("failed to create typed patch object ({subject}): {listed}")))
+}
+
+/// The config with the name that its URL gave it, and without the nulls that Go clients write into metadata.
+fn complete(config: &Object, live: Option<&Object>) -> Object {
+    let mut config = config.clone();
+    let metadata = config.metadata_mut();
+    metadata.retain(|_, value| !value.is_null());
+    if let Some(live) = live
+        && !metadata.contains_key("name")
+    {
+        metadata.insert("name".into(), live.name().into());
+    }
+    config
+}
+
+/// Takes away what this applier applied last time and not this time, unless somebody else owns it.
+fn prune(
+    merged: Map<String, Value>,
+    last: &FieldSet,
+    now: &FieldSet,
+    others: &mut [Entry],
+    root: Place<'_>,
+) -> Map<String, Value> {
+    if last.is_empty() {
+        return merged;
+    }
+    let owned = others.iter_mut().fold(now.clone(), |all, entry| all.union(entry.fields())).with_named_fields(root);
+    let last = last.with_named_fields(root);
+    let all = walk::fields_of(&merged, root).with_named_fields(root);
+    let kept = |object: &Map<String, Value>| walk::fields_of(object, root).with_named_fields(root);
+    // First all that was applied last time goes, then what has an owner comes back, then what nobody ever applied.
+    let bare = kept(&walk::remove(&merged, &last, root));
+    let with_owned = kept(&walk::remove(&merged, &all.difference(&bare.union(&owned)), root));
+    walk::remove(&merged, &all.difference(&with_owned).intersection(&last), root)
+}
+
+/// # Errors
+/// If the config changes what others own.
+fn refuse_conflicts(
+    entries: &mut [Entry],
+    difference: &Difference,
+    writer: &Writer<'_>,
+    live: &Object,
+    root: Place<'_>,
+) -> Result<(), ApplyError> {
+    let changed = difference.modified.union(&difference.added);
+    let mut conflicts: Vec<(Owner, FieldSet)> = entries
+        .iter_mut()
+        .map(|entry| (entry.owner.clone(), entry.fields().intersection(&changed)))
+        .filter(|(_, fields)| !fields.is_empty())
+        .collect();
+    if !conflicts.is_empty()
+        && writer.manager == last_applied::KUBECTL
+        && let Some(allowed) = last_applied::allowed(live, writer.api_version, root)
+    {
+        for (_, fields) in &mut conflicts {
+            *fields = fields.difference(&allowed);
+        }
+        conflicts.retain(|(_, fields)| !fields.is_empty());
+    }
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    conflicts.sort_by(|a, b| a.0.cmp(&b.0));
+    let listed = conflicts.iter().flat_map(|(owner, fields)| {
+        fields.paths().into_iter().map(|field| Conflict { manager: owner.describe(), field })
+    });
+    Err(ApplyError::Conflict(Conflicts(listed.collect())))
+}
+
+fn take_managed(object: &mut Object) -> Option<Value> {
+    object.0.get_mut("metadata")?.as_object_mut()?.remove("managedFields")
+}
+
+fn set_managed(object: &mut Object, managed: Option<Value>) {
+    if let Some(managed) = managed {
+        object.set_meta("managedFields", managed);
+    }
+}
+
+/// Equal, where a null member is the same as none: typed kinds drop it, and others prune it.
+fn same_but_nulls(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
+    let mut a = a.iter().filter(|(_, value)| !value.is_null());
+    let mut b = b.iter().filter(|(_, value)| !value.is_null());
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return true,
+            (Some((ka, Value::Object(a))), Some((kb, Value::Object(b)))) if ka == kb && same_but_nulls(a, b) => {}
+            (Some((ka, a)), Some((kb, b))) if ka == kb && walk::same(a, b) => {}
+            _ => return false,
+        }
+    }
 }

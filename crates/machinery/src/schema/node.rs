@@ -141,6 +141,8 @@ pub struct PatchStrategy {
     pub merge: bool,
     /// `retainKeys`
     pub retain_keys: bool,
+    /// `replace`: of a map, which is merged otherwise.
+    pub replace: bool,
 }
 
 /// The schema of one place: its form, and what else is declared of it.

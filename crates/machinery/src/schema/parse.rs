@@ -120,6 +120,7 @@ impl Reader {
             patch_strategy: PatchStrategy {
                 merge: strategy.split(',').any(|s| s == "merge"),
                 retain_keys: strategy.split(',').any(|s| s == "retainKeys"),
+                replace: strategy.split(',').any(|s| s == "replace"),
             },
             patch_merge_key: text("x-kubernetes-patch-merge-key").map(Into::into),
             preserve_unknown: flag("x-kubernetes-preserve-unknown-fields"),
