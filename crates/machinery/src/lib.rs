@@ -3,6 +3,7 @@
 //! Nothing here waits, asks the time, draws a random number or reads the environment: data in, data out.
 
 pub mod apply;
+pub mod defaulting;
 pub mod field;
 pub mod name;
 pub mod patch;
