@@ -1,18 +1,35 @@
 //! Tasks of the project: `cargo xtask NAME`.
 
 mod generate;
+mod presence;
 
+use anyhow::Context;
 use clap::Parser;
+use std::env;
+use std::path::{Path, PathBuf};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the project")]
 enum Task {
     /// Write the data that crates/apiserver embeds, from what was recorded of a stock server.
     Generate(generate::Options),
+    /// Read from the Go sources of a new release which fields say something when they are zero.
+    Presence(presence::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Generate(options) => generate::run(&options),
+        Task::Presence(options) => presence::run(&options),
     }
+}
+
+fn workspace_root() -> anyhow::Result<PathBuf> {
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo xtask`")?;
+    Ok(Path::new(&manifest).parent().context("xtask is in the workspace's folder")?.to_path_buf())
+}
+
+#[allow(clippy::print_stdout)]
+fn say(line: &str) {
+    println!("{line}");
 }

@@ -5,6 +5,7 @@
 
 use crate::discovery::{ServedKind, Subresource, Text, Verbs};
 use flate2::read::ZlibDecoder;
+use machinery::protobuf::Transcoder;
 use machinery::schema::{Schema, Schemas};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -91,6 +92,15 @@ pub fn schemas() -> &'static Arc<Schemas> {
         machinery::schema::from_definitions(&definitions).expect("the generator checks the definitions")
     });
     &SCHEMAS
+}
+
+/// Decodes protobuf bodies of built-in kinds, and of what clients send with them (`DeleteOptions`).
+pub fn transcoder() -> &'static Transcoder {
+    static TRANSCODER: LazyLock<Transcoder> = LazyLock::new(|| {
+        let table = inflate(include_bytes!("../data/wire.txt.z"));
+        Transcoder::new(&table).expect("the generator writes tables of this form")
+    });
+    &TRANSCODER
 }
 
 /// The definitions as OpenAPI v2 has them, parsed anew: for the documents of OpenAPI, which are made rarely.
@@ -190,4 +200,86 @@ pub(crate) fn inflate(deflated: &[u8]) -> String {
     let mut text = String::new();
     ZlibDecoder::new(deflated).read_to_string(&mut text).expect("the generator writes zlib streams of text");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use machinery::protobuf::ProtobufError;
+
+    #[test]
+    fn every_kind_has_a_schema() {
+        for kind in kinds() {
+            let properties: Vec<String> = kind.schema().properties().map(|(name, _)| name.to_owned()).collect();
+            assert!(properties.contains(&"metadata".to_owned()), "{kind:?} has {properties:?}");
+            assert!(schema(&kind.served.group, &kind.served.version, &kind.served.kind).is_some());
+        }
+        let strategy = schema("apps", "v1", "Deployment").unwrap().field("spec").unwrap().field("strategy").unwrap();
+        assert!(strategy.node().patch_strategy.retain_keys);
+        assert!(strategy.field("rollingUpdate").is_some());
+        assert!(schema("autoscaling", "v1", "Scale").is_some());
+        assert!(schema("policy", "v1", "Eviction").is_some());
+        assert!(schema("", "v1", "DeleteOptions").is_some());
+        assert!(schema("", "v1", "Nothing").is_none());
+    }
+
+    #[test]
+    fn every_stored_kind_is_listed_in_columns_and_has_one_stored_version() {
+        for kind in kinds().iter().filter(|kind| !kind.collection.is_empty()) {
+            assert!(!kind.columns.is_empty(), "{kind:?}");
+            let same: Vec<&Kind> = kinds().iter().filter(|other| other.collection == kind.collection).collect();
+            assert_eq!(same.iter().filter(|kind| kind.is_stored_version()).count(), 1, "{same:?}");
+        }
+        assert_eq!(by_plural("events.k8s.io", "v1", "events").unwrap().collection, "events");
+        assert_eq!(by_kind("autoscaling", "v1", "HorizontalPodAutoscaler").unwrap().served.stored_as, "autoscaling/v2");
+        assert_eq!(by_plural("apps", "v1", "deployments").unwrap().collection, "deployments.apps");
+    }
+
+    /// Members of objects that are null say what absent ones say.
+    fn without_nulls(value: Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+                Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
+            }
+            Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+            other => other,
+        }
+    }
+
+    fn recorded_bodies() -> Vec<(Vec<u8>, Value)> {
+        let text = inflate(include_bytes!("../data/recorded-bodies.txt.z"));
+        let pair = |line: &str| {
+            let (hex, json) = line.split_once(' ').unwrap();
+            let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+            (bytes.collect(), without_nulls(serde_json::from_str(json).unwrap()))
+        };
+        text.lines().map(pair).collect()
+    }
+
+    #[test]
+    fn bodies_are_what_go_makes_of_the_same_objects_in_json() {
+        let bodies = recorded_bodies();
+        assert!(bodies.len() > 200);
+        for (body, wanted) in bodies {
+            let decoded = transcoder().decode(&body).unwrap_or_else(|error| panic!("{error}: {wanted}"));
+            assert_eq!(without_nulls(Value::Object(decoded.0)), wanted);
+        }
+    }
+
+    #[test]
+    fn broken_bodies_are_errors() {
+        for (body, _) in recorded_bodies().into_iter().step_by(40) {
+            for length in 0..body.len() {
+                // A body that ends between two fields of its envelope is a whole one.
+                let _ = transcoder().decode(&body[..length]);
+                let mut flipped = body.clone();
+                flipped[length] ^= 0x55;
+                let _ = transcoder().decode(&flipped);
+            }
+        }
+        assert_eq!(transcoder().decode(b"{}"), Err(ProtobufError::NotKubernetes));
+        let unknown = transcoder().decode(b"k8s\0\x0a\x0a\x0a\x02v9\x12\x04Nope").unwrap_err();
+        assert_eq!(unknown, ProtobufError::UnknownKind { api_version: "v9".into(), kind: "Nope".into() });
+    }
 }

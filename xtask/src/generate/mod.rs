@@ -4,13 +4,15 @@
 
 mod definitions;
 mod kinds;
+mod wire;
 
+use crate::presence;
 use anyhow::{Context, bail};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde_json::{Map, Value};
+use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 /// Where to read, and whether to write.
 #[derive(clap::Args)]
@@ -25,10 +27,10 @@ pub(crate) struct Options {
 
 /// Generates all outputs.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let root = workspace_root()?;
+    let root = crate::workspace_root()?;
     let from = options.from.clone().unwrap_or_else(|| root.join("../shared/data/kubernetes-1.36.3"));
     if options.check && !from.is_dir() {
-        say(&format!("no recordings in {}: nothing to compare with", from.display()));
+        crate::say(&format!("no recordings in {}: nothing to compare with", from.display()));
         return Ok(());
     }
     let target = root.join("crates/apiserver/data");
@@ -43,7 +45,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             fs::create_dir_all(&target)?;
             let bytes = if name.ends_with(".z") { deflate(&text)? } else { text };
             fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
-            say(&format!("wrote {name}: {} bytes", bytes.len()));
+            crate::say(&format!("wrote {name}: {} bytes", bytes.len()));
         }
     }
     if options.check && !stale.is_empty() {
@@ -57,9 +59,11 @@ fn outputs(recordings: &Recordings) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let definitions = definitions::served(&recordings.json("definitions.json")?)?;
     let discovery = recordings.json("discovery.json")?;
     let rows = kinds::rows(&discovery, &recordings.json("table-columns.json")?, &definitions)?;
+    let wire = wire::table(&recordings.bytes("protobuf-descriptors.bin")?, presence::COMMITTED, &definitions)?;
     Ok(vec![
         ("kinds.json".into(), rows.into_bytes()),
         ("definitions.json.z".into(), serde_json::to_vec(&definitions)?),
+        ("wire.txt.z".into(), wire.into_bytes()),
         // Only tests read what is called recorded: they compare it with what is served.
         ("recorded-discovery.json.z".into(), serde_json::to_vec(&discovery)?),
     ])
@@ -96,14 +100,4 @@ fn deflate(text: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(text)?;
     Ok(encoder.finish()?)
-}
-
-fn workspace_root() -> anyhow::Result<PathBuf> {
-    let manifest = env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo xtask`")?;
-    Ok(Path::new(&manifest).parent().context("xtask is in the workspace's folder")?.to_path_buf())
-}
-
-#[allow(clippy::print_stdout)]
-fn say(line: &str) {
-    println!("{line}");
 }
