@@ -99,10 +99,10 @@ impl Pool {
         let mut shared = self.shared.lock().await;
         shared.retain(|connection| !connection.sender.is_closed());
         let load = |connection: &Shared| connection.streams.load(Ordering::Relaxed);
-        if let Some(quietest) = shared.iter().min_by_key(|connection| load(connection)) {
-            if load(quietest) < STREAMS_PER_CONNECTION || shared.len() >= CONNECTIONS_MAX {
-                return Ok(quietest.lease());
-            }
+        if let Some(quietest) = shared.iter().min_by_key(|connection| load(connection))
+            && (load(quietest) < STREAMS_PER_CONNECTION || shared.len() >= CONNECTIONS_MAX)
+        {
+            return Ok(quietest.lease());
         }
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(endpoint, address)).await;
         match connected.map_err(|_| refused(address, format!("no connection within {CONNECT_TIMEOUT:?}")))?? {
