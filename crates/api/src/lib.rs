@@ -4,6 +4,7 @@
 //! Nothing here acts: no IO, no clock, no randomness. Algorithms on objects are in `machinery`.
 
 mod condition;
+pub mod cluster;
 pub mod control;
 pub mod crds;
 mod meta;
