@@ -101,6 +101,7 @@ fn serve<M: Meta>(shared: &Shared<M>, engine: &mut dyn Engine) -> Result<(), Eng
         }
         engine.remove(&removed)?;
         let more = engine.tend()?;
-        idle = !more && shared.trim_step().is_empty();
+        let dropped = shared.trim_step();
+        idle = !more && dropped.is_empty();
     }
 }

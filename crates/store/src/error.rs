@@ -18,12 +18,12 @@ pub enum CommitError<M> {
         /// What is stored.
         held: Option<Arc<Entry<M>>>,
     },
-    /// The value is larger than the store takes.
-    #[error("{key}: value of {size} bytes is larger than the limit of {limit} bytes")]
+    /// The value, or a part of the key, is larger than the store takes.
+    #[error("{key}: {size} bytes are more than the limit of {limit} bytes")]
     TooLarge {
         /// The key of the write.
         key: Key,
-        /// Size of the value, in bytes.
+        /// Size, in bytes.
         size: usize,
         /// The limit, in bytes.
         limit: usize,

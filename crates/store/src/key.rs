@@ -64,6 +64,12 @@ impl Key {
     pub fn new(collection: Collection, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self { collection, namespace: namespace.into(), name: name.into() }
     }
+
+    /// Length of its longest part, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        let Self { collection: Collection { space, resource }, namespace, name } = self;
+        space.len().max(resource.len()).max(namespace.len()).max(name.len())
+    }
 }
 
 impl fmt::Display for Key {

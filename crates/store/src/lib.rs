@@ -9,6 +9,7 @@
 //! The log is the truth: the state is its replay. It knows bytes, not JSON, and nothing of Kubernetes.
 
 mod committer;
+mod disk;
 mod engine;
 mod entry;
 mod error;
@@ -20,6 +21,7 @@ mod state;
 mod store;
 mod watch;
 
+pub use disk::open_disk;
 pub use engine::{Engine, Record, memory};
 pub use entry::{Change, Committed, Entry, Event, Expect, Meta, Page, Stamped, Visibility, Write};
 pub use error::{Closed, CommitError, Compacted, EngineError, Lost, OpenError};

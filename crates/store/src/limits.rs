@@ -56,6 +56,9 @@ impl Default for Limits {
     }
 }
 
+/// Longest part of a key, in bytes. Kubernetes names have at most 253; a log record has two bytes for each length.
+pub(crate) const KEY_BYTES: usize = 4096;
+
 /// Most events that one call of `Watch::next` hands out: a watcher far behind must not hold the whole history twice.
 pub(crate) const WATCH_BATCH: usize = 512;
 

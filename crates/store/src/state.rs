@@ -6,7 +6,6 @@ use crate::error::{CommitError, Compacted, OpenError};
 use crate::key::{Collection, Key, Revision};
 use crate::limits::EVENT_OVERHEAD;
 use crate::ring::{Bell, Ring};
-use bytes::Bytes;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -296,15 +295,15 @@ impl<M> State<M> {
             .peekable();
         for (place, entry) in shelf.rows(namespace, after) {
             while let Some((_, held)) = past.next_if(|(other, _)| **other < place.place()) {
-                held.iter().for_each(|held| take(held));
+                held.iter().for_each(&mut take);
             }
             match past.next_if(|(other, _)| **other == place.place()) {
-                Some((_, held)) => held.iter().for_each(|held| take(held)),
+                Some((_, held)) => held.iter().for_each(&mut take),
                 None => take(entry),
             }
         }
         for (_, held) in past {
-            held.iter().for_each(|held| take(held));
+            held.iter().for_each(&mut take);
         }
         Ok(Page { entries, revision, remaining })
     }

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::entry::{Committed, Entry, Event, Expect, Meta, Page, Visibility, Write};
 use crate::error::{Closed, CommitError, Compacted, OpenError};
 use crate::key::{Collection, Key, Revision};
-use crate::limits::{COMPACT_STEP, Limits};
+use crate::limits::{COMPACT_STEP, KEY_BYTES, Limits};
 use crate::metrics::{BATCH_BOUNDS, Histogram, Metrics, SYNC_BOUNDS_MICROS};
 use crate::state::{Bells, Selection, State};
 use crate::watch::Watch;
@@ -141,6 +141,10 @@ impl<M: Meta> Store<M> {
         let (size, limit) = (write.stamped().max_len(), shared.limits.value_bytes);
         if size > limit {
             return Err(CommitError::TooLarge { key, size, limit });
+        }
+        let size = key.longest();
+        if size > KEY_BYTES {
+            return Err(CommitError::TooLarge { key, size, limit: KEY_BYTES });
         }
         let mut bells = Bells::new();
         let committed = {
