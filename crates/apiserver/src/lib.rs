@@ -1,5 +1,52 @@
-//! apiserver
+//! Kubernetes HTTP semantics for many spaces over one store. It knows nothing of KubeStellar or OCM: their kinds arrive
+//! as CRDs.
+//!
+//! A request goes `listen` (socket, TLS) -> `authn` (who) -> [`Server::handle`] -> `route` (what) -> `rbac` (may they)
+//! -> `verbs` -> `store`. Everything from `handle` on needs no socket: controllers beside the server and tests call it.
+
+pub mod authn;
 pub mod builtin;
 pub mod convert;
 pub mod discovery;
+pub mod identity;
+pub mod listen;
 pub mod openapi;
+pub mod rbac;
+
+mod beside;
+mod call;
+mod controllers;
+mod crd;
+mod decode;
+mod encode;
+mod header;
+mod metrics;
+mod negotiate;
+mod options;
+mod paths;
+mod present;
+mod random;
+mod registry;
+mod respond;
+mod route;
+mod selection;
+mod server;
+mod space;
+mod subresources;
+mod table;
+mod verbs;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use header::{Header, Uid};
+pub use respond::{Body, BoxError};
+pub use server::{Config, Error, Server, SpaceAccess};
+
+/// The store as the server uses it.
+pub type Store = store::Store<Header>;
+/// A stored object.
+pub type Entry = store::Entry<Header>;
+/// A change of a stored object.
+pub type Event = store::Event<Header>;

@@ -1,0 +1,120 @@
+//! One request to a resource, with everything that its verb needs.
+
+use crate::header::Header;
+use crate::identity::{Attributes, Identity};
+use crate::registry::Kind;
+use crate::respond::{Failure, Result};
+use crate::route::{Query, Target, Verb};
+use crate::server::{Server, asked_name, authorize};
+use crate::space::Space;
+use crate::{Entry, Store, selection};
+use api::{Reason, Status};
+use bytes::Bytes;
+use http::HeaderMap;
+use std::sync::Arc;
+use store::{Collection, CommitError, Key, Revision, Visibility};
+
+/// One request to a resource.
+pub(crate) struct Call {
+    pub(crate) server: Server,
+    pub(crate) space: Arc<Space>,
+    pub(crate) identity: Identity,
+    pub(crate) visibility: Visibility,
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) target: Target,
+    pub(crate) verb: Verb,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    pub(crate) fn store(&self) -> &Store {
+        &self.server.0.store
+    }
+
+    /// The collection that the request is about.
+    pub(crate) fn collection(&self) -> Collection {
+        self.space.collection(&self.kind.collection)
+    }
+
+    /// The key of an object of the kind, in the namespace of the path.
+    pub(crate) fn key(&self, name: &str) -> Key {
+        self.space.key(&self.kind.collection, &self.target.namespace, name)
+    }
+
+    /// The namespace to look in: `None` is all of them.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        Some(self.target.namespace.as_str()).filter(|namespace| !namespace.is_empty())
+    }
+
+    /// The object of the path.
+    ///
+    /// # Errors
+    /// 404 if it is not there, once that is certain to stay so.
+    pub(crate) async fn live(&self) -> Result<Arc<Entry>> {
+        if let Some(entry) = self.store().get(&self.key(&self.target.name)) {
+            return Ok(entry);
+        }
+        self.settle(self.store().head()).await?;
+        Err(self.not_found().into())
+    }
+
+    /// 404 for the object of the path.
+    pub(crate) fn not_found(&self) -> Status {
+        Status::not_found(&self.kind.group_resource, &self.target.name)
+    }
+
+    /// Waits until what the caller is going to be told would survive a crash. In-process callers do not wait.
+    pub(crate) async fn settle(&self, revision: Revision) -> Result<()> {
+        if self.visibility == Visibility::Appended {
+            return Ok(());
+        }
+        self.store().durable(revision).await.map_err(|closed| unavailable(&closed).into())
+    }
+
+    /// 403 unless the caller may do what the request asks.
+    pub(crate) fn authorize_request(&self) -> Result<()> {
+        let fields = self.query.get("fieldSelector").unwrap_or("");
+        // Only to find a name: what is wrong with the selector is said by the verb.
+        let selected = selection::Selection::parse(&self.kind, "", fields).ok();
+        let name = asked_name(&self.target, self.verb, selected.as_ref().and_then(selection::Selection::name));
+        self.authorize(self.verb.as_str(), name)
+    }
+
+    /// 403 unless the caller may also do `verb` here.
+    pub(crate) fn authorize(&self, verb: &str, name: &str) -> Result<()> {
+        let asked = Attributes {
+            verb,
+            group: &self.target.group,
+            resource: &self.target.resource,
+            subresource: &self.target.subresource,
+            namespace: &self.target.namespace,
+            name,
+            path: None,
+        };
+        authorize(&self.space, &self.identity, &asked)
+    }
+}
+
+/// 503 when the store has ended.
+pub(crate) fn unavailable(closed: &store::Closed) -> Status {
+    Status::failure(Reason::ServiceUnavailable, closed.to_string())
+}
+
+/// What a refused commit means to the client. Conflicts are decided by the verbs and do not come here.
+pub(crate) fn refused(error: &CommitError<Header>) -> Failure {
+    match error {
+        CommitError::TooLarge { size, limit, .. } => {
+            let message = format!("Request entity too large: the object would take {size} bytes, the limit is {limit}");
+            Status::failure(Reason::RequestEntityTooLarge, message).into()
+        }
+        CommitError::Busy { .. } => {
+            let mut status = Status::failure(Reason::TooManyRequests, error.to_string());
+            status.details = Some(Box::new(api::Details { retry_after_seconds: Some(1), ..Default::default() }));
+            status.into()
+        }
+        CommitError::Closed(closed) => unavailable(closed).into(),
+        other => Status::internal(other).into(),
+    }
+}

@@ -1,0 +1,166 @@
+//! Which form of an answer the client asked for: the `Accept` header.
+
+use crate::respond::{Failure, Result};
+use api::{Reason, Status};
+use http::HeaderMap;
+use http::header;
+
+/// How an answer is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Encoding {
+    Json,
+    Yaml,
+}
+
+/// What is written of an object or list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// All of it.
+    Whole,
+    /// Rows for people, at `meta.k8s.io/v1` or `v1beta1`.
+    Table(&'static str),
+    /// `PartialObjectMetadata`, or its list, at the version.
+    Metadata(&'static str),
+}
+
+/// The form that was agreed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) encoding: Encoding,
+    pub(crate) form: Form,
+    pub(crate) pretty: bool,
+    pub(crate) gzip: bool,
+}
+
+/// Which forms an endpoint can answer in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Offer {
+    /// Only whole documents (reviews, scale, discovery).
+    Plain,
+    /// One object.
+    Object,
+    /// A collection.
+    List,
+    /// A stream of events, which has no YAML form.
+    Watch,
+}
+
+impl Accepted {
+    /// JSON of the whole.
+    pub(crate) const PLAIN: Self = Self { encoding: Encoding::Json, form: Form::Whole, pretty: false, gzip: false };
+}
+
+/// Reads the `Accept` header.
+///
+/// # Errors
+/// 406 if nothing that is offered is accepted.
+pub(crate) fn negotiate(headers: &HeaderMap, pretty: bool, offer: Offer) -> Result<Accepted> {
+    let gzip = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().split(';').next() == Some("gzip") && !coding.contains("q=0"));
+    let agreed = |(encoding, form)| Accepted { encoding, form, pretty, gzip };
+    let values: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    if values.iter().all(|value| value.trim().is_empty()) {
+        return Ok(agreed((Encoding::Json, Form::Whole)));
+    }
+    let mut ranges: Vec<Range<'_>> = values.iter().flat_map(|value| value.split(',')).map(Range::parse).collect();
+    ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality)); // stable: the client's order decides between equals
+    ranges
+        .iter()
+        .filter(|range| range.quality > 0.0)
+        .find_map(|range| range.agree(offer))
+        .map(agreed)
+        .ok_or_else(refused)
+}
+
+/// 406 in the stock server's words.
+pub(crate) fn refused() -> Failure {
+    Status::failure(
+        Reason::NotAcceptable,
+        "the server was unable to respond with a content type that the client supports; \
+         only the following media types are accepted: application/json, application/yaml",
+    )
+    .into()
+}
+
+struct Range<'a> {
+    media: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+    quality: f32,
+}
+
+impl<'a> Range<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let media = parts.next().unwrap_or("");
+        let parameters: Vec<_> = parts.filter_map(|part| part.split_once('=')).collect();
+        let quality = parameters.iter().find(|(key, _)| *key == "q").and_then(|(_, q)| q.parse().ok()).unwrap_or(1.0);
+        Self { media, parameters, quality }
+    }
+
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+
+    fn agree(&self, offer: Offer) -> Option<(Encoding, Form)> {
+        let encoding = match self.media {
+            "application/json" | "application/*" | "*/*" => Encoding::Json,
+            "application/yaml" | "application/x-yaml" | "text/yaml" if offer != Offer::Watch => Encoding::Yaml,
+            _ => return None,
+        };
+        let Some(form) = self.parameter("as") else { return Some((encoding, Form::Whole)) };
+        let version = match self.parameter("v") {
+            Some("v1") => "v1",
+            Some("v1beta1") => "v1beta1",
+            _ => return None,
+        };
+        if self.parameter("g") != Some("meta.k8s.io") {
+            return None;
+        }
+        let form = match (form, offer) {
+            ("Table", Offer::Object | Offer::List | Offer::Watch) => Form::Table(version),
+            ("PartialObjectMetadata", Offer::Object | Offer::Watch) => Form::Metadata(version),
+            ("PartialObjectMetadataList", Offer::List) => Form::Metadata(version),
+            _ => return None,
+        };
+        Some((encoding, form))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(accept: &str, offer: Offer, expected: Option<(Encoding, Form)>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        let found = negotiate(&headers, false, offer).ok().map(|agreed| (agreed.encoding, agreed.form));
+        assert_eq!(found, expected, "{accept}");
+    }
+
+    #[test]
+    fn agrees() {
+        let json = Some((Encoding::Json, Form::Whole));
+        check("application/json", Offer::List, json);
+        check("*/*", Offer::Watch, json);
+        check("application/vnd.kubernetes.protobuf,application/json", Offer::Object, json);
+        check("application/vnd.kubernetes.protobuf", Offer::Object, None);
+        check("text/html", Offer::Object, None);
+        check("application/yaml", Offer::Object, Some((Encoding::Yaml, Form::Whole)));
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        check(kubectl, Offer::List, Some((Encoding::Json, Form::Table("v1"))));
+        check(kubectl, Offer::Plain, json);
+        check("application/json;as=Table;v=v1;g=meta.k8s.io", Offer::Plain, None);
+        check(
+            "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+            Offer::List,
+            Some((Encoding::Json, Form::Metadata("v1"))),
+        );
+        check("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", Offer::List, None);
+        check("application/json;q=0.1, application/yaml", Offer::List, Some((Encoding::Yaml, Form::Whole)));
+    }
+}

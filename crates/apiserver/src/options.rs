@@ -1,0 +1,348 @@
+//! Options of requests, read from the query and checked.
+
+use crate::respond::{Failure, Result};
+use crate::route::Query;
+use api::{Cause, Details, Reason, Status};
+use http::{HeaderMap, header};
+use serde_json::Value;
+
+/// The longest name of a field manager, as the stock server has it.
+const MANAGER_CHARS_MAX: usize = 128;
+
+/// What to do with unknown and duplicate fields.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// Options of create, update and patch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct WriteOptions {
+    /// Do everything but store.
+    pub(crate) dry_run: bool,
+    /// Who owns the fields; never empty.
+    pub(crate) manager: String,
+    pub(crate) validation: FieldValidation,
+    /// Of server-side apply.
+    pub(crate) force: bool,
+}
+
+/// 422 on the options, as the stock server prints it: `CreateOptions.meta.k8s.io "" is invalid: ...`.
+pub(crate) fn invalid(kind: &str, causes: Vec<Cause>) -> Failure {
+    Status::invalid("meta.k8s.io", kind, "", causes).into()
+}
+
+/// One cause of a 422.
+pub(crate) fn cause(reason: &str, field: &str, message: impl Into<String>) -> Cause {
+    Cause { reason: reason.into(), message: message.into(), field: field.into() }
+}
+
+/// `dryRun`, from the query or a body: only `All` is known.
+fn dry_run<'a>(kind: &str, values: impl Iterator<Item = &'a str>) -> Result<bool> {
+    let mut asked = false;
+    for value in values.filter(|value| !value.is_empty()) {
+        if value != "All" {
+            let message = format!("Unsupported value: {value:?}: supported values: \"All\"");
+            return Err(invalid(kind, vec![cause("FieldValueNotSupported", "dryRun", message)]));
+        }
+        asked = true;
+    }
+    Ok(asked)
+}
+
+/// The manager when none is given: what comes before the first `/` of the user agent.
+fn manager_of(headers: &HeaderMap) -> String {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let name: String = agent.split('/').next().unwrap_or("").chars().filter(|c| !c.is_control()).collect();
+    let name: String = name.chars().take(MANAGER_CHARS_MAX).collect();
+    if name.is_empty() { "unknown".into() } else { name }
+}
+
+impl WriteOptions {
+    /// Reads the query. `kind` is that of the options: `CreateOptions`, `UpdateOptions` or `PatchOptions`.
+    pub(crate) fn read(kind: &str, query: &Query, headers: &HeaderMap) -> Result<Self> {
+        let manager = query.get("fieldManager");
+        if let Some(manager) = manager
+            && (manager.chars().count() > MANAGER_CHARS_MAX || manager.chars().any(char::is_control))
+        {
+            let message = if manager.chars().any(char::is_control) {
+                format!("Invalid value: {manager:?}: should only contain printable characters")
+            } else {
+                format!("Too long: may not be more than {MANAGER_CHARS_MAX} bytes")
+            };
+            return Err(invalid(kind, vec![cause("FieldValueInvalid", "fieldManager", message)]));
+        }
+        let validation = match query.get("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some("Strict") => FieldValidation::Strict,
+            Some(other) => {
+                let message =
+                    format!("Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\"");
+                return Err(invalid(kind, vec![cause("FieldValueNotSupported", "fieldValidation", message)]));
+            }
+        };
+        Ok(Self {
+            dry_run: dry_run(kind, query.all("dryRun"))?,
+            manager: manager.map_or_else(|| manager_of(headers), str::to_owned),
+            validation,
+            force: query.flag("force"),
+        })
+    }
+}
+
+/// What happens to the dependents of a deleted object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub(crate) enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+/// Options of delete.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct DeleteOptions {
+    pub(crate) dry_run: bool,
+    /// `None`: the kind's default.
+    pub(crate) propagation: Option<Propagation>,
+    /// Seconds.
+    pub(crate) grace: Option<i64>,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+}
+
+impl DeleteOptions {
+    /// Reads the body if there is one, otherwise the query.
+    pub(crate) fn read(query: &Query, body: &Value) -> Result<Self> {
+        const KIND: &str = "DeleteOptions";
+        let mut options = Self::default();
+        let propagation;
+        let orphan;
+        if body.as_object().is_some_and(|body| !body.is_empty()) {
+            let listed = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            options.dry_run = dry_run(KIND, listed)? || dry_run(KIND, query.all("dryRun"))?;
+            propagation = body["propagationPolicy"].as_str();
+            orphan = body["orphanDependents"].as_bool();
+            options.grace = body["gracePeriodSeconds"].as_i64();
+            let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+            options.uid = text(&body["preconditions"]["uid"]);
+            options.resource_version = text(&body["preconditions"]["resourceVersion"]);
+        } else {
+            options.dry_run = dry_run(KIND, query.all("dryRun"))?;
+            propagation = query.get("propagationPolicy");
+            orphan = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
+            options.grace = query.get("gracePeriodSeconds").and_then(|text| text.parse().ok());
+        }
+        if propagation.is_some() && orphan.is_some() {
+            let message = "Invalid value: orphanDependents and deletionPropagation cannot be both set";
+            return Err(invalid(KIND, vec![cause("FieldValueInvalid", "propagationPolicy", message)]));
+        }
+        options.propagation = match propagation {
+            None => orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background }),
+            Some("Background") => Some(Propagation::Background),
+            Some("Foreground") => Some(Propagation::Foreground),
+            Some("Orphan") => Some(Propagation::Orphan),
+            Some(other) => {
+                let message = format!(
+                    "Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
+                );
+                return Err(invalid(KIND, vec![cause("FieldValueNotSupported", "propagationPolicy", message)]));
+            }
+        };
+        Ok(options)
+    }
+}
+
+/// `resourceVersionMatch`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub(crate) enum Match {
+    Exact,
+    NotOlderThan,
+}
+
+/// Options of list and watch.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct ListOptions {
+    pub(crate) labels: String,
+    pub(crate) fields: String,
+    /// 0: no limit.
+    pub(crate) limit: usize,
+    pub(crate) continue_token: Option<String>,
+    /// `None`: the most recent; 0: any.
+    pub(crate) revision: Option<u64>,
+    pub(crate) revision_match: Option<Match>,
+    /// Of watches.
+    pub(crate) bookmarks: bool,
+    pub(crate) initial_events: Option<bool>,
+    pub(crate) timeout_seconds: Option<u64>,
+}
+
+impl ListOptions {
+    /// Reads and checks the query of a list or a watch.
+    pub(crate) fn read(query: &Query, watch: bool) -> Result<Self> {
+        let number = |name: &str| -> Result<Option<u64>> {
+            let bad = |text| {
+                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax (parameter {name})"))
+            };
+            Ok(query.get(name).map(|text| text.parse().map_err(|_| bad(text))).transpose()?)
+        };
+        let revision = match query.get("resourceVersion") {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                let message = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+                invalid("ListOptions", vec![cause("FieldValueInvalid", "resourceVersion", message)])
+            })?),
+        };
+        let options = Self {
+            labels: query.get("labelSelector").unwrap_or("").into(),
+            fields: query.get("fieldSelector").unwrap_or("").into(),
+            limit: usize::try_from(number("limit")?.unwrap_or(0)).unwrap_or(usize::MAX),
+            continue_token: query.get("continue").map(str::to_owned),
+            revision,
+            revision_match: match query.get("resourceVersionMatch") {
+                None => None,
+                Some("Exact") => Some(Match::Exact),
+                Some("NotOlderThan") => Some(Match::NotOlderThan),
+                Some(other) => {
+                    let message =
+                        format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\"");
+                    let cause = cause("FieldValueNotSupported", "resourceVersionMatch", message);
+                    return Err(invalid("ListOptions", vec![cause]));
+                }
+            },
+            bookmarks: query.flag("allowWatchBookmarks"),
+            initial_events: query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents")),
+            timeout_seconds: number("timeoutSeconds")?.filter(|seconds| *seconds > 0),
+        };
+        let causes = if watch { options.watch_problems() } else { options.list_problems() };
+        if causes.is_empty() { Ok(options) } else { Err(invalid("ListOptions", causes)) }
+    }
+
+    fn list_problems(&self) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        let mut forbid =
+            |field, why: &str| causes.push(cause("FieldValueForbidden", field, format!("Forbidden: {why}")));
+        if self.initial_events.is_some() {
+            forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
+        }
+        if self.revision_match.is_some() {
+            if self.continue_token.is_some() {
+                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+            }
+            if self.revision.is_none() {
+                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+            }
+            if self.revision_match == Some(Match::Exact) && self.revision == Some(0) {
+                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                forbid("resourceVersionMatch", why);
+            }
+        }
+        causes
+    }
+
+    fn watch_problems(&self) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        let mut forbid =
+            |field, why: &str| causes.push(cause("FieldValueForbidden", field, format!("Forbidden: {why}")));
+        if self.initial_events.is_some() {
+            if self.revision_match != Some(Match::NotOlderThan) {
+                forbid(
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                );
+            }
+        } else if self.revision_match.is_some() {
+            forbid(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
+        }
+        if self.continue_token.is_some() {
+            forbid("continue", "continue is forbidden for watch");
+        }
+        causes
+    }
+}
+
+/// 410, with a token to go on with where there is one.
+pub(crate) fn expired(message: impl Into<String>, continue_token: Option<String>) -> Failure {
+    let mut status = Status::failure(Reason::Expired, message);
+    if let Some(token) = continue_token {
+        status.metadata.insert("continue".into(), token.into());
+    }
+    status.into()
+}
+
+/// 504 for a revision that is not there yet.
+pub(crate) fn too_large(asked: u64, current: u64) -> Failure {
+    let message = format!("Too large resource version: {asked}, current: {current}");
+    let mut status = Status::failure(Reason::Timeout, message);
+    status.details = Some(Box::new(Details {
+        causes: vec![cause("ResourceVersionTooLarge", "", "Too large resource version")],
+        retry_after_seconds: Some(1),
+        ..Details::default()
+    }));
+    status.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check_list(query: &str, watch: bool, expected: Option<&str>) {
+        let found = ListOptions::read(&Query::parse(query), watch).err();
+        match (expected, found) {
+            (None, None) => {}
+            (Some(part), Some(status)) => assert!(status.message.contains(part), "{query}: {}", status.message),
+            (expected, found) => panic!("{query}: {expected:?} {found:?}"),
+        }
+    }
+
+    #[test]
+    fn list_options() {
+        check_list("limit=500&resourceVersion=0", false, None);
+        check_list("limit=x", false, Some("strconv"));
+        check_list("resourceVersion=abc", false, Some("resourceVersion: Invalid value"));
+        check_list("resourceVersionMatch=Exact", false, Some("unless resourceVersion is provided"));
+        check_list("resourceVersionMatch=Exact&resourceVersion=0", false, Some("\"exact\" is forbidden"));
+        check_list("resourceVersionMatch=NotOlderThan&resourceVersion=5", false, None);
+        check_list("resourceVersionMatch=Other&resourceVersion=5", false, Some("Unsupported value"));
+        check_list("sendInitialEvents=true", false, Some("forbidden for list"));
+        check_list("sendInitialEvents=true", true, Some("requires setting resourceVersionMatch"));
+        check_list("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", true, None);
+        check_list("resourceVersionMatch=NotOlderThan&resourceVersion=1", true, Some("unless sendInitialEvents"));
+        check_list("continue=x", true, Some("continue is forbidden"));
+    }
+
+    #[test]
+    fn write_options() {
+        let read = |query: &str| WriteOptions::read("CreateOptions", &Query::parse(query), &HeaderMap::new());
+        assert!(read("dryRun=All").unwrap().dry_run);
+        let status = read("dryRun=Some").unwrap_err();
+        assert_eq!(status.code, 422);
+        assert_eq!(
+            status.message,
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\""
+        );
+        assert_eq!(read("fieldValidation=Maybe").unwrap_err().code, 422);
+        assert_eq!(read(&format!("fieldManager={}", "a".repeat(129))).unwrap_err().code, 422);
+        assert_eq!(read("").unwrap().manager, "unknown");
+    }
+
+    #[test]
+    fn delete_options() {
+        let body = json!({"propagationPolicy": "Foreground", "preconditions": {"uid": "u"}});
+        let options = DeleteOptions::read(&Query::default(), &body).unwrap();
+        assert_eq!((options.propagation, options.uid.as_deref()), (Some(Propagation::Foreground), Some("u")));
+        let both = json!({"propagationPolicy": "Orphan", "orphanDependents": true});
+        assert_eq!(DeleteOptions::read(&Query::default(), &both).unwrap_err().code, 422);
+        let query = Query::parse("propagationPolicy=Background&dryRun=All");
+        assert!(DeleteOptions::read(&query, &Value::Null).unwrap().dry_run);
+    }
+}

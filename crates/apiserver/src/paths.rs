@@ -1,0 +1,167 @@
+//! Paths that are no resources: discovery, OpenAPI, version, health, metrics.
+
+use crate::builtin;
+use crate::discovery::{Discovery, Document, Release, ServedKind};
+use crate::respond::{self, Body, Result};
+use crate::route::Query;
+use crate::server::Server;
+use crate::space::Space;
+use api::{Reason, Status};
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What `/readyz?verbose` and its kin list.
+const CHECKS: [&str; 2] = ["ping", "store"];
+
+pub(crate) async fn answer(
+    server: &Server,
+    space: &Arc<Space>,
+    path: &str,
+    head: &Parts,
+    query: &Query,
+) -> Result<Response<Body>> {
+    if head.method != Method::GET && head.method != Method::HEAD {
+        let message = "the server does not allow this method on the requested resource";
+        return Err(Status::failure(Reason::MethodNotAllowed, message).into());
+    }
+    let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
+    Ok(match words.as_slice() {
+        [] => respond::json(StatusCode::OK, &json!({"paths": paths(server, space)})),
+        ["version"] => respond::json(StatusCode::OK, &version()),
+        ["healthz" | "livez" | "readyz"] => health(server, words[0], query),
+        ["healthz" | "livez" | "readyz", check] if CHECKS.contains(check) => health(server, check, query),
+        ["metrics"] => metrics(server),
+        ["openapi", ..] => openapi_document(server, space, &words, head, query),
+        ["api" | "apis", ..] => discovery(server, space, &words, head),
+        _ => respond::no_such_path(),
+    })
+}
+
+fn version() -> Value {
+    let built = concat!("+kubestellar.", env!("CARGO_PKG_VERSION"));
+    json!({
+        "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",
+        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+        "gitVersion": format!("{}{built}", builtin::RELEASE),
+        "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none", "compiler": "rustc", "platform": "linux/amd64",
+    })
+}
+
+fn health(server: &Server, name: &str, query: &Query) -> Response<Body> {
+    let closed = server.0.end.is_cancelled();
+    let code = if closed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+    if !query.has("verbose") && !closed {
+        return respond::text(code, "ok");
+    }
+    let mut text = String::new();
+    for check in CHECKS {
+        let failed = closed && check == "store";
+        text.push_str(if failed { "[-]" } else { "[+]" });
+        text.push_str(check);
+        text.push_str(if failed { " failed: the server is ending\n" } else { " ok\n" });
+    }
+    text.push_str(name);
+    text.push_str(if closed { " check failed\n" } else { " check passed\n" });
+    respond::text(code, text)
+}
+
+fn metrics(server: &Server) -> Response<Body> {
+    let text = server.0.metrics.render(server.store());
+    respond::answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+}
+
+/// Calls `question` with everything that the space serves.
+fn with_kinds<T>(server: &Server, space: &Space, question: impl FnOnce(&Discovery<'_>) -> T) -> T {
+    let customs = space.customs(server.store());
+    let builtin = builtin::kinds().iter().map(|row| &row.served);
+    let custom = customs.kinds().map(|kind| &kind.served);
+    let kinds: Vec<&ServedKind> = builtin.chain(custom).collect();
+    question(&Discovery::of(kinds))
+}
+
+fn paths(server: &Server, space: &Space) -> Vec<String> {
+    let customs = space.customs(server.store());
+    let builtin = builtin::kinds().iter().map(|row| row.served.api_version());
+    let mut versions: Vec<String> = builtin.chain(customs.kinds().map(|kind| kind.api_version.clone())).collect();
+    versions.dedup();
+    let mut paths: Vec<String> =
+        ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+            .map(str::to_owned)
+            .into();
+    for version in versions {
+        match version.split_once('/') {
+            Some((group, _)) => paths.extend([format!("/apis/{group}"), format!("/apis/{version}")]),
+            None => paths.push(format!("/api/{version}")),
+        }
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+fn discovery(server: &Server, space: &Space, words: &[&str], head: &Parts) -> Response<Body> {
+    let aggregated = aggregated(head);
+    let address = server.0.advertised.split_once("://").map_or("", |(_, address)| address);
+    let found = with_kinds(server, space, |kinds| match (words, aggregated) {
+        (["api"], Some(release)) => Ok(kinds.aggregated_core(release)),
+        (["apis"], Some(release)) => Ok(kinds.aggregated_groups(release)),
+        (["api"], None) => Err(Some(kinds.api_versions(address))),
+        (["apis"], None) => Err(Some(kinds.api_groups())),
+        (["apis", group], _) => Err(kinds.api_group(group)),
+        (["api", version], _) => Err(kinds.api_resources("", version)),
+        (["apis", group, version], _) => Err(kinds.api_resources(group, version)),
+        _ => Err(None),
+    });
+    match (found, aggregated) {
+        (Ok(document), Some(release)) => cached(&document, release.content_type(), head),
+        (Err(Some(document)), _) => respond::json(StatusCode::OK, &document),
+        _ => respond::no_such_path(),
+    }
+}
+
+/// The version of aggregated discovery that the client prefers to plain JSON.
+fn aggregated(head: &Parts) -> Option<Release> {
+    let accept = head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for range in accept.flat_map(|value| value.split(',')) {
+        let words: Vec<&str> = range.split(';').map(str::trim).collect();
+        if !matches!(words.first(), Some(&"application/json")) {
+            continue;
+        }
+        if words.contains(&"g=apidiscovery.k8s.io") && words.contains(&"as=APIGroupDiscoveryList") {
+            match words.iter().find_map(|word| word.strip_prefix("v=")) {
+                Some("v2") => return Some(Release::V2),
+                Some("v2beta1") => return Some(Release::V2Beta1),
+                _ => {}
+            }
+        } else {
+            return None;
+        }
+    }
+    None
+}
+
+/// A document that clients keep: 304 if they have it already.
+fn cached(document: &Document, content_type: &'static str, head: &Parts) -> Response<Body> {
+    let held = head.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let mut response = if held == Some(document.etag.as_str()) {
+        respond::answer(StatusCode::NOT_MODIFIED, content_type, "")
+    } else {
+        respond::answer(StatusCode::OK, content_type, document.body.clone())
+    };
+    let headers = response.headers_mut();
+    if let Ok(etag) = HeaderValue::from_str(&document.etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    response
+}
+
+fn openapi_document(server: &Server, space: &Space, words: &[&str], head: &Parts, query: &Query) -> Response<Body> {
+    let _ = (server, space, words, head, query);
+    respond::no_such_path()
+}

@@ -1,0 +1,119 @@
+//! Stored entries in the version and form that a client asked for. Whole objects at their stored version are handed on
+//! as they are: no tree is parsed on the way of a get, a list or a watch.
+
+use crate::call::Call;
+use crate::negotiate::{Accepted, Encoding, Form};
+use crate::registry::Kind;
+use crate::respond::{self, Body, Result};
+use crate::{Entry, table};
+use api::{Object, Status};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+/// The JSON of an entry at the version of `kind`.
+pub(crate) fn whole(kind: &Kind, entry: &Entry) -> Bytes {
+    if !needs_work(kind, entry) {
+        return entry.value.clone();
+    }
+    let bytes = &entry.value;
+    // Versions of a custom kind with the same schema differ in `apiVersion` only.
+    if kind.custom.as_ref().is_some_and(|custom| entry.modified >= custom.since && custom.uniform)
+        && let Some(rest) = after_api_version(bytes)
+    {
+        let lead = format!("{{\"apiVersion\":\"{}\"", kind.api_version);
+        return [lead.as_bytes(), rest].concat().into();
+    }
+    match tree(kind, entry) {
+        Ok(object) => crate::encode::unstored(&object.0, &entry.modified.to_string()),
+        Err(error) => {
+            tracing::error!(key = %entry.key, %error, "a stored object cannot be converted");
+            bytes.clone()
+        }
+    }
+}
+
+/// The tree of an entry at the version of `kind`, with the defaults that its schema has now.
+pub(crate) fn tree(kind: &Kind, entry: &Entry) -> Result<Object, Status> {
+    let object: Object = serde_json::from_slice(&entry.value).map_err(Status::internal)?;
+    if needs_work(kind, entry) { converted(kind, object) } else { Ok(object) }
+}
+
+/// An object in the version of `kind`, whatever version of the same kind it is in.
+pub(crate) fn converted(kind: &Kind, mut object: Object) -> Result<Object, Status> {
+    if object.api_version() != kind.api_version {
+        if kind.custom.is_some() {
+            object.0.insert("apiVersion".into(), kind.api_version.as_str().into());
+        } else {
+            object = crate::verbs::convert(object, &kind.served.group, &kind.served.version, &kind.served.kind)?;
+        }
+    }
+    crate::crd::complete(kind, &mut object);
+    Ok(object)
+}
+
+/// Whether the stored bytes are not yet what the kind shows.
+fn needs_work(kind: &Kind, entry: &Entry) -> bool {
+    let lead = entry.value.strip_prefix(br#"{"apiVersion":""#);
+    let same = lead
+        .and_then(|rest| rest.strip_prefix(kind.api_version.as_bytes()))
+        .is_some_and(|rest| rest.first() == Some(&b'"'));
+    !same || kind.custom.as_ref().is_some_and(|custom| entry.modified < custom.since)
+}
+
+/// What follows the value of `apiVersion`.
+fn after_api_version(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_prefix(br#"{"apiVersion":""#)?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    Some(&rest[end + 1..])
+}
+
+/// The metadata of an entry as a `PartialObjectMetadata`.
+pub(crate) fn metadata(version: &str, entry: &Entry) -> Vec<u8> {
+    let lead = format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":"#);
+    [lead.as_bytes(), &entry.value[entry.meta.metadata()], b"}"].concat()
+}
+
+/// Answers with one object.
+pub(crate) fn object(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response<Body> {
+    match accepted.form {
+        Form::Whole => document(accepted, code, whole(&call.kind, entry)),
+        Form::Metadata(version) => document(accepted, code, metadata(version, entry)),
+        Form::Table(version) => {
+            let mut rows = table::Table::new(call, version);
+            rows.push(entry);
+            let metadata = Map::from_iter([("resourceVersion".to_owned(), json!(entry.modified.to_string()))]);
+            document(accepted, code, rows.finish(metadata, true))
+        }
+    }
+}
+
+/// Answers with a JSON document in the encoding that was agreed on.
+pub(crate) fn document(accepted: Accepted, code: StatusCode, json: impl Into<Bytes>) -> Response<Body> {
+    let bytes = json.into();
+    let (content_type, bytes) = match accepted.encoding {
+        Encoding::Json if accepted.pretty => ("application/json", pretty(&bytes)),
+        Encoding::Json => ("application/json", bytes),
+        Encoding::Yaml => ("application/yaml", yaml(&bytes)),
+    };
+    respond::compressed(respond::answer(code, content_type, bytes.clone()), &bytes, accepted.gzip)
+}
+
+fn pretty(bytes: &Bytes) -> Bytes {
+    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let mut text = serde_json::to_vec_pretty(&value).expect("a JSON tree always serialises");
+    text.push(b'\n');
+    text.into()
+}
+
+fn yaml(bytes: &Bytes) -> Bytes {
+    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    match serde_saphyr::to_string(&value) {
+        Ok(text) => text.into(),
+        Err(error) => {
+            // JSON is YAML: a worse form is better than none.
+            tracing::warn!(%error, "an answer could not be written as YAML");
+            bytes.clone()
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Spaces over one store, and the way of a request through a space.
+
+use crate::call::Call;
+use crate::identity::{Attributes, Identity, refusal};
+use crate::metrics::Metrics;
+use crate::respond::{self, Body, Failure, Result};
+use crate::route::{Query, Route, Target, Verb, route};
+use crate::space::Space;
+use crate::{Store, encode, identity, paths, verbs};
+use api::{GroupResource, Reason, SpaceName, Status, Timestamp};
+use bytes::Bytes;
+use clock::SharedClock;
+use futures_util::FutureExt;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Request, Response};
+use parking_lot::RwLock;
+use pki::{Authority, Subject, Usage};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Collection, Engine, Expect, Key, Limits, Revision, Visibility, Write};
+use tokio_util::sync::CancellationToken;
+
+/// The space of the records of spaces. It is not one that a request can reach: its name is none.
+const INTERNAL: &str = "/internal";
+const SPACES: &str = "spaces";
+
+/// Namespaces that every space has from the beginning.
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// How long the authority of a space, and an administrator's certificate, are valid: ten years, as KubeFlex has it.
+const VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// What a server is made of.
+pub struct Config {
+    /// Makes the store durable.
+    pub engine: Box<dyn Engine>,
+    /// Limits of the store; its clock is the server's.
+    pub limits: Limits,
+    /// Where clients reach the server: `https://127.0.0.1:9443`.
+    pub advertised: String,
+    /// PEM of the authority that signed the serving certificate, for kubeconfigs.
+    pub serving_authority: String,
+    /// The space that is served at the root.
+    pub hosting: SpaceName,
+}
+
+/// Why a server could not be opened, or a space not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error("cannot open the store")]
+    Store(#[from] store::OpenError),
+    #[error("the record of space {0} cannot be read")]
+    Record(String),
+    #[error("space {0:?} is not a name: it must be a lower-case DNS label")]
+    Name(String),
+    #[error("there is no space {0}")]
+    NoSuchSpace(String),
+    #[error("cannot make the certificates of space {space}")]
+    Certificates {
+        space: SpaceName,
+        #[source]
+        source: pki::Error,
+    },
+    #[error("cannot write space {0}: {1}")]
+    Write(SpaceName, String),
+}
+
+/// How a space is reached by its administrator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SpaceAccess {
+    /// Such as `https://127.0.0.1:9443/spaces/wds1`.
+    pub server_url: String,
+    /// PEM of the authority that signed the serving certificate.
+    pub authority: String,
+    /// PEM of a client certificate in group `system:masters`.
+    pub certificate: String,
+    /// PEM of its key.
+    pub key: String,
+}
+
+/// Spaces over one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) clock: SharedClock,
+    pub(crate) advertised: String,
+    serving_authority: String,
+    hosting: SpaceName,
+    spaces: RwLock<BTreeMap<SpaceName, Arc<Space>>>,
+    pub(crate) metrics: Metrics,
+    /// Ends tasks and watches.
+    pub(crate) end: CancellationToken,
+}
+
+impl Server {
+    /// Opens the store and the spaces that are recorded in it.
+    ///
+    /// # Errors
+    /// If the store cannot be opened, or a record in it cannot be read.
+    pub fn open(config: Config) -> Result<Self, Error> {
+        let clock = config.limits.clock.clone();
+        let store = Store::open(config.engine, config.limits)?;
+        let mut spaces = BTreeMap::new();
+        let records = store.page(&Collection::new(INTERNAL, SPACES), None, None, usize::MAX, None);
+        for entry in records.expect("the present is never compacted").entries {
+            let record: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+            let authority = serde_json::from_value(record["authority"].clone());
+            let authority: Authority = authority.map_err(|_| Error::Record(entry.key.name.to_string()))?;
+            let name = SpaceName::from(&*entry.key.name);
+            spaces.insert(name.clone(), Arc::new(Space::new(&store, name, authority)));
+        }
+        let server = Self(Arc::new(Inner {
+            store,
+            clock,
+            advertised: config.advertised,
+            serving_authority: config.serving_authority,
+            hosting: config.hosting,
+            spaces: RwLock::new(spaces),
+            metrics: Metrics::default(),
+            end: CancellationToken::new(),
+        }));
+        Ok(server)
+    }
+
+    /// Makes a space with its system namespaces, unless it is there.
+    ///
+    /// # Errors
+    /// If `name` is no DNS label, or the store takes no writes.
+    pub fn create_space(&self, name: &SpaceName) -> Result<SpaceAccess, Error> {
+        if !machinery::name::dns_label(name.as_str()).is_empty() {
+            return Err(Error::Name(name.to_string()));
+        }
+        if !self.has_space(name) {
+            let common_name = format!("{}{name}", crate::authn::AUTHORITY_PREFIX);
+            let authority = Authority::generate(&common_name, self.now(), VALIDITY)
+                .map_err(|source| Error::Certificates { space: name.clone(), source })?;
+            // What a space of this name may have left behind: a deletion that a crash cut short.
+            self.drop_keys(name)?;
+            let metadata = json!({"name": name.as_str(), "creationTimestamp": self.now().to_string()});
+            let record =
+                json!({"apiVersion": "internal/v1", "kind": "Space", "metadata": metadata, "authority": authority});
+            let space = Arc::new(Space::new(&self.0.store, name.clone(), authority));
+            self.write_namespaces(&space)?;
+            self.put(name, Key::new(Collection::new(INTERNAL, SPACES), "", name.as_str()), &record)?;
+            self.0.spaces.write().entry(name.clone()).or_insert(space);
+        }
+        self.access(name)
+    }
+
+    fn write_namespaces(&self, space: &Space) -> Result<(), Error> {
+        for namespace in NAMESPACES {
+            let object = json!({"apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": namespace, "uid": crate::random::uid(), "creationTimestamp": self.now().to_string(),
+                    "labels": {"kubernetes.io/metadata.name": namespace}},
+                "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}});
+            self.put(&space.name, space.key(&"namespaces".into(), "", namespace), &object)?;
+        }
+        Ok(())
+    }
+
+    fn put(&self, space: &SpaceName, key: Key, object: &Value) -> Result<Revision, Error> {
+        let object = object.as_object().expect("records are objects");
+        let written = self.0.store.commit(key, Expect::Any, Write::Put(encode::stamped(object)));
+        written.map(|committed| committed.revision).map_err(|error| Error::Write(space.clone(), error.to_string()))
+    }
+
+    /// Removes a space with everything in it. Its requests and watches end.
+    ///
+    /// # Errors
+    /// If there is no such space, or the store takes no writes.
+    pub fn delete_space(&self, name: &SpaceName) -> Result<(), Error> {
+        let space = self.0.spaces.write().remove(name).ok_or_else(|| Error::NoSuchSpace(name.to_string()))?;
+        space.end.cancel();
+        // The record goes last: until then a restart still knows of the space, and the deletion can be asked again.
+        self.drop_keys(name)?;
+        let key = Key::new(Collection::new(INTERNAL, SPACES), "", name.as_str());
+        let record = encode::stamped(&Map::new());
+        let removed = self.0.store.commit(key, Expect::Any, Write::Delete(record));
+        removed.map(drop).map_err(|error| Error::Write(name.clone(), error.to_string()))
+    }
+
+    fn drop_keys(&self, name: &SpaceName) -> Result<(), Error> {
+        let dropped = self.0.store.drop_space(name.as_str());
+        dropped.map(drop).map_err(|closed| Error::Write(name.clone(), closed.to_string()))
+    }
+
+    /// All spaces, by name.
+    pub fn spaces(&self) -> Vec<SpaceName> {
+        self.0.spaces.read().keys().cloned().collect()
+    }
+
+    /// Whether there is such a space.
+    pub fn has_space(&self, name: &SpaceName) -> bool {
+        self.0.spaces.read().contains_key(name)
+    }
+
+    /// The space that is served at the root.
+    pub fn hosting_space(&self) -> SpaceName {
+        self.0.hosting.clone()
+    }
+
+    /// The authority that signs the client certificates of a space.
+    pub fn authority(&self, name: &SpaceName) -> Option<Authority> {
+        self.space(name).map(|space| space.authority.clone())
+    }
+
+    /// How a space is reached, with a new certificate for an administrator.
+    ///
+    /// # Errors
+    /// If there is no such space, or its authority cannot sign.
+    pub fn access(&self, name: &SpaceName) -> Result<SpaceAccess, Error> {
+        let space = self.space(name).ok_or_else(|| Error::NoSuchSpace(name.to_string()))?;
+        let subject = Subject { common_name: "kubernetes-admin".into(), organizations: vec![identity::MASTERS.into()] };
+        let (certificate, key) = space
+            .authority
+            .issue_with_key(&subject, &[], Usage::Client, self.now(), VALIDITY)
+            .map_err(|source| Error::Certificates { space: name.clone(), source })?;
+        let server_url = self.url(name);
+        Ok(SpaceAccess { server_url, authority: self.0.serving_authority.clone(), certificate, key })
+    }
+
+    /// Where a space is reached.
+    pub fn url(&self, name: &SpaceName) -> String {
+        format!("{}/spaces/{name}", self.0.advertised)
+    }
+
+    /// PEM of the authority that signed the serving certificate.
+    pub fn serving_authority(&self) -> &str {
+        &self.0.serving_authority
+    }
+
+    /// The time, by the server's clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The store below, for controllers that run beside the spaces.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Ends watches and background tasks, and closes the store.
+    pub async fn close(&self) {
+        self.0.end.cancel();
+        self.0.store.close().await;
+    }
+
+    pub(crate) fn space(&self, name: &SpaceName) -> Option<Arc<Space>> {
+        self.0.spaces.read().get(name).cloned()
+    }
+
+    /// Answers one request to a space.
+    pub async fn handle(
+        &self,
+        space: &SpaceName,
+        identity: Identity,
+        visibility: Visibility,
+        request: Request<Bytes>,
+    ) -> Response<Body> {
+        let audit = request.headers().get("audit-id").cloned();
+        let answered = AssertUnwindSafe(self.answer(space, identity, visibility, request)).catch_unwind().await;
+        let mut response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(failure)) => respond::status(&failure),
+            Err(_) => respond::status(&Status::internal("the request ended in a panic, which the log tells of")),
+        };
+        let audit = audit.or_else(|| HeaderValue::from_str(&crate::random::uid()).ok());
+        let headers = response.headers_mut();
+        if let Some(audit) = audit {
+            headers.insert(HeaderName::from_static("audit-id"), audit);
+        }
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        }
+        self.0.metrics.answered(response.status());
+        response
+    }
+
+    async fn answer(
+        &self,
+        name: &SpaceName,
+        identity: Identity,
+        visibility: Visibility,
+        request: Request<Bytes>,
+    ) -> Result<Response<Body>> {
+        let space = self
+            .space(name)
+            .ok_or_else(|| Status::failure(Reason::NotFound, format!("there is no space {:?}", name.as_str())))?;
+        let (head, body) = request.into_parts();
+        let query = Query::parse(head.uri.query().unwrap_or(""));
+        match route(head.uri.path()) {
+            Route::Path(path) => {
+                let verb = head.method.as_str().to_ascii_lowercase();
+                let asked = Attributes { verb: &verb, path: Some(&path), ..Attributes::default() };
+                authorize(&space, &identity, &asked)?;
+                paths::answer(self, &space, &path, &head, &query).await
+            }
+            Route::Resource(target) => {
+                let Some(kind) = space.kind(&self.0.store, &target.group, &target.version, &target.resource) else {
+                    return Ok(respond::no_such_path());
+                };
+                let Some(verb) = Verb::of(&head.method, &target, &query) else {
+                    return Err(not_allowed(&kind.group_resource).into());
+                };
+                let call = Call {
+                    server: self.clone(),
+                    space,
+                    identity,
+                    visibility,
+                    kind,
+                    target,
+                    verb,
+                    query,
+                    headers: head.headers,
+                    body,
+                };
+                call.authorize_request()?;
+                verbs::dispatch(call).await
+            }
+        }
+    }
+}
+
+/// 405 in the stock server's words.
+pub(crate) fn not_allowed(resource: &GroupResource) -> Status {
+    Status::failure(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+        .about(resource, "")
+}
+
+/// 403 unless a rule of the space allows what is asked.
+pub(crate) fn authorize(space: &Space, identity: &Identity, asked: &Attributes<'_>) -> Result<()> {
+    match space.rbac.decide(identity, asked) {
+        identity::Decision::Allow(_) => Ok(()),
+        identity::Decision::Deny(why) => {
+            let mut cause = refusal(identity, asked);
+            if !why.is_empty() {
+                cause = format!("{cause}: {why}");
+            }
+            let resource = GroupResource { group: asked.group.into(), resource: asked.resource.into() };
+            let status = match asked.path {
+                Some(_) => Status::failure(Reason::Forbidden, format!("forbidden: {cause}")),
+                None => Status::forbidden(&resource, asked.name, cause),
+            };
+            Err(Failure::from(status))
+        }
+    }
+}
+
+/// The name that a request is about, as authorization sees it: that of the path, or of the field selector.
+pub(crate) fn asked_name<'a>(target: &'a Target, verb: Verb, selected: Option<&'a str>) -> &'a str {
+    match verb {
+        Verb::List | Verb::Watch if target.name.is_empty() => selected.unwrap_or(""),
+        _ => &target.name,
+    }
+}

@@ -1,0 +1,73 @@
+//! One space: what is held of it in memory beside its objects in the store.
+
+use crate::crd::Customs;
+use crate::header::Header;
+use crate::rbac;
+use crate::registry::{self, Kind};
+use api::SpaceName;
+use parking_lot::{Mutex, RwLock};
+use pki::Authority;
+use std::sync::Arc;
+use store::{Collection, Key, Store};
+use tokio_util::sync::CancellationToken;
+
+/// A space that is served. An empty one is this struct and four namespaces.
+pub(crate) struct Space {
+    pub(crate) name: SpaceName,
+    /// The same, in the form of the store's keys.
+    pub(crate) prefix: Arc<str>,
+    /// Signs the client certificates that open this space, and no other.
+    pub(crate) authority: Authority,
+    pub(crate) rbac: rbac::Cache<Header>,
+    /// Kinds of CRDs; `None` before the first question, so that opening many spaces reads nothing.
+    customs: RwLock<Option<Arc<Customs>>>,
+    /// Held while a CRD is written, so that names are decided one after the other.
+    pub(crate) crd_writes: Mutex<()>,
+    /// Ends the watches of the space.
+    pub(crate) end: CancellationToken,
+}
+
+impl Space {
+    pub(crate) fn new(store: &Store<Header>, name: SpaceName, authority: Authority) -> Self {
+        let prefix: Arc<str> = name.as_str().into();
+        Self {
+            rbac: rbac::Cache::new(store.clone(), prefix.clone()),
+            name,
+            prefix,
+            authority,
+            customs: RwLock::new(None),
+            crd_writes: Mutex::new(()),
+            end: CancellationToken::new(),
+        }
+    }
+
+    /// The kinds that its CRDs define.
+    pub(crate) fn customs(&self, store: &Store<Header>) -> Arc<Customs> {
+        if let Some(held) = &*self.customs.read() {
+            return Arc::clone(held);
+        }
+        let mut slot = self.customs.write();
+        Arc::clone(slot.get_or_insert_with(|| Arc::new(Customs::load(store, &self.prefix))))
+    }
+
+    /// Serves other kinds from now on. Whoever calls this ends the watches of kinds that are gone or changed, once that
+    /// is certain.
+    pub(crate) fn serve(&self, customs: Arc<Customs>) {
+        *self.customs.write() = Some(customs);
+    }
+
+    /// The kind at a path.
+    pub(crate) fn kind(&self, store: &Store<Header>, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
+        registry::builtin_kind(group, version, plural).or_else(|| self.customs(store).kind(group, version, plural))
+    }
+
+    /// A collection of this space.
+    pub(crate) fn collection(&self, resource: &Arc<str>) -> Collection {
+        Collection { space: self.prefix.clone(), resource: resource.clone() }
+    }
+
+    /// A key in this space.
+    pub(crate) fn key(&self, resource: &Arc<str>, namespace: &str, name: &str) -> Key {
+        Key::new(self.collection(resource), namespace, name)
+    }
+}

@@ -1,0 +1,144 @@
+//! Answers as rows for people: `meta.k8s.io` Table.
+
+use crate::call::Call;
+use crate::negotiate::Form;
+use crate::registry::{Columns, Kind};
+use crate::{Entry, present};
+use api::Timestamp;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// What a row holds beside its cells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Include {
+    None,
+    Metadata,
+    Object,
+}
+
+/// A Table that is being written.
+pub(crate) struct Table {
+    version: &'static str,
+    kind: Arc<Kind>,
+    include: Include,
+    now: clock::SharedClock,
+    rows: Vec<Value>,
+    /// A watch tells its columns only once.
+    told: bool,
+}
+
+impl Table {
+    pub(crate) fn new(call: &Call, version: &'static str) -> Self {
+        let include = match call.query.get("includeObject") {
+            Some("None") => Include::None,
+            Some("Object") => Include::Object,
+            _ => Include::Metadata,
+        };
+        let now = Arc::clone(&call.server.0.clock);
+        Self { version, kind: Arc::clone(&call.kind), include, now, rows: Vec::new(), told: false }
+    }
+
+    /// For a watch in the Table form.
+    pub(crate) fn of_watch(call: &Call, form: Form) -> Option<Self> {
+        match form {
+            Form::Table(version) => Some(Self::new(call, version)),
+            _ => None,
+        }
+    }
+
+    /// Adds a row.
+    pub(crate) fn push(&mut self, entry: &Entry) {
+        let row = self.row(entry);
+        self.rows.push(row);
+    }
+
+    /// The whole, with the metadata of a list. `columns` says whether columns are told.
+    pub(crate) fn finish(self, metadata: Map<String, Value>, columns: bool) -> Vec<u8> {
+        let columns = if columns { self.columns() } else { Value::Array(Vec::new()) };
+        let table = self.document(metadata, columns, self.rows.clone());
+        serde_json::to_vec(&table).expect("a JSON tree always serialises")
+    }
+
+    /// The object of a watch event.
+    pub(crate) fn event(&mut self, entry: &Entry) -> Vec<u8> {
+        let columns = self.columns_once();
+        let metadata = Map::from_iter([("resourceVersion".to_owned(), json!(entry.modified.to_string()))]);
+        let table = self.document(metadata, columns, vec![self.row(entry)]);
+        serde_json::to_vec(&table).expect("a JSON tree always serialises")
+    }
+
+    /// The object of a bookmark, whose metadata a client finds in the only row.
+    pub(crate) fn bookmark(&mut self, metadata: Map<String, Value>) -> Value {
+        let columns = self.columns_once();
+        let object = json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{}", self.version),
+            "metadata": metadata});
+        let revision = Map::from_iter([("resourceVersion".to_owned(), metadata["resourceVersion"].clone())]);
+        let cells = vec![Value::Null; self.column_count()];
+        self.document(revision, columns, vec![json!({"cells": cells, "object": object})])
+    }
+
+    fn document(&self, metadata: Map<String, Value>, columns: Value, rows: Vec<Value>) -> Value {
+        json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{}", self.version), "metadata": metadata,
+            "columnDefinitions": columns, "rows": rows})
+    }
+
+    fn columns_once(&mut self) -> Value {
+        if std::mem::replace(&mut self.told, true) { Value::Array(Vec::new()) } else { self.columns() }
+    }
+
+    fn column_count(&self) -> usize {
+        self.columns().as_array().map_or(0, Vec::len)
+    }
+
+    fn columns(&self) -> Value {
+        match &self.kind.columns {
+            Columns::Builtin(columns) => columns
+                .iter()
+                .map(|column| {
+                    json!({"name": column.name, "type": column.kind, "format": column.format, "description": "",
+                        "priority": column.priority})
+                })
+                .collect(),
+            Columns::Custom => {
+                let name = json!({"name": "Name", "type": "string", "format": "name",
+                    "description": "Name must be unique within a namespace.", "priority": 0});
+                let custom = self.kind.custom.as_ref().map_or(&[][..], |custom| &custom.columns);
+                let rest = custom.iter().map(|column| {
+                    json!({"name": column.name, "type": column.kind, "format": column.format,
+                        "description": column.description, "priority": column.priority})
+                });
+                let age = custom
+                    .is_empty()
+                    .then(|| json!({"name": "Age", "type": "date", "format": "", "description": "", "priority": 0}));
+                std::iter::once(name).chain(rest).chain(age).collect()
+            }
+        }
+    }
+
+    fn row(&self, entry: &Entry) -> Value {
+        let bytes = present::whole(&self.kind, entry);
+        let object: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let cells = self.cells(&object, self.now.now());
+        let mut row = Map::new();
+        row.insert("cells".into(), cells.into());
+        match self.include {
+            Include::None => {}
+            Include::Object => drop(row.insert("object".into(), object)),
+            Include::Metadata => {
+                let partial = serde_json::from_slice(&present::metadata(self.version, entry)).unwrap_or_default();
+                row.insert("object".into(), partial);
+            }
+        }
+        row.into()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let _ = now;
+        let count = self.column_count();
+        let mut cells = vec![Value::Null; count];
+        if let Some(first) = cells.first_mut() {
+            *first = object["metadata"]["name"].clone();
+        }
+        cells
+    }
+}

@@ -1,0 +1,261 @@
+//! Create, read, update, delete.
+
+use super::*;
+
+#[tokio::test]
+async fn the_life_of_a_config_map() {
+    let world = World::new();
+    let made = world.config_map("a").await;
+    assert_eq!(made["metadata"]["creationTimestamp"], "2026-11-22T21:24:00Z");
+    assert_eq!(made["metadata"]["namespace"], "default");
+    assert_eq!(made["metadata"]["uid"].as_str().unwrap().len(), 36);
+    let revision: u64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    assert!(revision > 0);
+    let path = format!("{CONFIG_MAPS}/a");
+    assert_eq!(world.get(&path).await.is(200), made);
+
+    let mut changed = made.clone();
+    changed["data"]["k"] = "b".into();
+    let updated = world.put(&path, changed.clone()).await.is(200);
+    assert_eq!(updated["data"]["k"], "b");
+    assert_ne!(updated["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+    world.put(&path, changed).await.fails(409, "Conflict", "the object has been modified; please apply your changes");
+
+    // What changes nothing writes nothing.
+    assert_eq!(world.put(&path, updated.clone()).await.is(200), updated);
+
+    let gone = world.delete(&path).await.is(200);
+    assert_eq!(gone["status"], "Success");
+    assert_eq!(gone["details"]["uid"], made["metadata"]["uid"]);
+    let missing = world.get(&path).await.fails(404, "NotFound", "configmaps \"a\" not found");
+    assert_eq!(missing["details"], json!({"name": "a", "kind": "configmaps"}));
+    world.delete(&path).await.fails(404, "NotFound", "configmaps \"a\" not found");
+}
+
+#[tokio::test]
+async fn refused_creates() {
+    let world = World::new();
+    world.config_map("a").await;
+    let again = world.post(CONFIG_MAPS, config_map("a")).await;
+    again.fails(409, "AlreadyExists", "configmaps \"a\" already exists");
+    let bad = |value: Value| {
+        let mut object = config_map("b");
+        for (key, value) in value.as_object().unwrap() {
+            object[key] = value.clone();
+        }
+        object
+    };
+    let cases = [
+        (
+            bad(json!({"apiVersion": "apps/v1"})),
+            400,
+            "BadRequest",
+            "the API version in the data (apps/v1) does not match",
+        ),
+        (bad(json!({"kind": "Secret"})), 400, "BadRequest", "cannot be handled as a ConfigMap"),
+        (bad(json!({"metadata": {}})), 422, "Invalid", "name or generateName is required"),
+        (
+            bad(json!({"metadata": {"name": "B"}})),
+            422,
+            "Invalid",
+            "ConfigMap \"B\" is invalid: metadata.name: Invalid value",
+        ),
+        (bad(json!({"metadata": {"name": "b", "namespace": "x"}})), 400, "BadRequest", "does not match the namespace"),
+        (bad(json!({"metadata": {"name": 1}})), 400, "BadRequest", "cannot unmarshal number"),
+        (bad(json!({"metadata": {"name": "b", "resourceVersion": "1"}})), 400, "BadRequest", "should not be set"),
+    ];
+    for (object, code, reason, message) in cases {
+        world.post(CONFIG_MAPS, object).await.fails(code, reason, message);
+    }
+    let elsewhere = world.post("/api/v1/namespaces/nowhere/configmaps", config_map("a")).await;
+    elsewhere.fails(404, "NotFound", "namespaces \"nowhere\" not found");
+    let raw = |content_type: &'static str, body: &'static str| {
+        let world = &world;
+        async move { world.raw("POST", CONFIG_MAPS, &[("content-type", content_type)], body).await }
+    };
+    raw("application/json", "{").await.fails(400, "BadRequest", "json parse error");
+    raw("application/yaml", "a: [").await.fails(400, "BadRequest", "yaml");
+    raw("application/cbor", "").await.fails(415, "UnsupportedMediaType", "unknown format");
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(3 << 20));
+    world.raw("POST", CONFIG_MAPS, &[], large).await.fails(413, "RequestEntityTooLarge", "limit is 3145728");
+    let odd = world.raw("POST", CONFIG_MAPS, &[("accept", "text/html")], config_map("c").to_string()).await;
+    odd.fails(406, "NotAcceptable", "application/json");
+    world.raw("POST", &format!("{CONFIG_MAPS}/a"), &[], "{}").await.fails(405, "MethodNotAllowed", "does not allow");
+    let unknown = world.get("/api/v1/namespaces/default/nothings").await;
+    assert_eq!((unknown.code.as_u16(), &unknown.text[..]), (404, &b"404 page not found\n"[..]));
+}
+
+#[tokio::test]
+async fn generated_names_dry_runs_and_yaml() {
+    let world = World::new();
+    let mut object = config_map("");
+    object["metadata"] = json!({"generateName": "web-"});
+    let made = world.post(CONFIG_MAPS, object).await.is(201);
+    let name = made["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("web-") && name.len() == 9, "{name}");
+
+    let dry = world.post(&format!("{CONFIG_MAPS}?dryRun=All"), config_map("dry")).await.is(201);
+    assert!(dry["metadata"]["uid"].is_string() && dry["metadata"]["resourceVersion"].is_null());
+    world.get(&format!("{CONFIG_MAPS}/dry")).await.is(404);
+    world.post(&format!("{CONFIG_MAPS}?dryRun=Maybe"), config_map("dry")).await.fails(422, "Invalid", "CreateOptions");
+
+    let yaml = "metadata:\n  name: y\ndata:\n  k: \"1\"\n";
+    let made = world.raw("POST", CONFIG_MAPS, &[("content-type", "application/yaml")], yaml).await.is(201);
+    assert_eq!((&made["kind"], &made["data"]["k"]), (&json!("ConfigMap"), &json!("1")));
+    let answer = world.raw("GET", &format!("{CONFIG_MAPS}/y"), &[("accept", "application/yaml")], "").await;
+    assert_eq!(answer.content_type, "application/yaml");
+    assert!(String::from_utf8_lossy(&answer.text).contains("k: \"1\""), "{}", String::from_utf8_lossy(&answer.text));
+}
+
+#[tokio::test]
+async fn finalizers_hold_and_let_go() {
+    let world = World::new();
+    let mut object = config_map("a");
+    object["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    let made = world.post(CONFIG_MAPS, object).await.is(201);
+    let path = format!("{CONFIG_MAPS}/a");
+    let marked = world.delete(&path).await.is(200);
+    assert_eq!(marked["kind"], "ConfigMap");
+    assert_eq!(marked["metadata"]["deletionTimestamp"], "2026-11-22T21:24:00Z");
+    assert_eq!(world.delete(&path).await.is(200), marked, "a second delete changes nothing");
+    let mut more = marked.clone();
+    more["metadata"]["finalizers"] = json!(["example.com/hold", "example.com/more"]);
+    world.put(&path, more).await.fails(422, "Invalid", "no new finalizers can be added");
+    let again = world.post(CONFIG_MAPS, config_map("a")).await;
+    again.fails(409, "AlreadyExists", "object is being deleted: configmaps \"a\" already exists");
+    let mut free = marked;
+    free["metadata"]["finalizers"] = json!([]);
+    let last = world.put(&path, free).await.is(200);
+    assert_eq!(last["metadata"]["uid"], made["metadata"]["uid"]);
+    world.get(&path).await.is(404);
+}
+
+#[tokio::test]
+async fn preconditions_of_deletes() {
+    let world = World::new();
+    let made = world.config_map("a").await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let options =
+        |preconditions: Value| json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions});
+    let wrong = world.json("DELETE", &path, options(json!({"uid": "other"}))).await;
+    wrong.fails(409, "Conflict", "Precondition failed: UID in precondition: other");
+    let wrong = world.json("DELETE", &path, options(json!({"resourceVersion": "1"}))).await;
+    wrong.fails(409, "Conflict", "ResourceVersion in precondition: 1");
+    let right =
+        options(json!({"uid": made["metadata"]["uid"], "resourceVersion": made["metadata"]["resourceVersion"]}));
+    world.json("DELETE", &path, right).await.is(200);
+}
+
+#[tokio::test]
+async fn lists_in_pages() {
+    let world = World::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        world.config_map(name).await;
+    }
+    let first = world.get(&format!("{CONFIG_MAPS}?limit=2")).await.is(200);
+    assert_eq!(first["kind"], "ConfigMapList");
+    assert_eq!(first["metadata"]["remainingItemCount"], 3);
+    let token = first["metadata"]["continue"].as_str().unwrap().to_owned();
+    // What happens in between is not seen: the list is of one moment.
+    world.delete(&format!("{CONFIG_MAPS}/c")).await.is(200);
+    world.config_map("f").await;
+    let second = world.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await.is(200);
+    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    let token = second["metadata"]["continue"].as_str().unwrap().to_owned();
+    let third = world.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await.is(200);
+    let names: Vec<&str> = [&first, &second, &third]
+        .iter()
+        .flat_map(|page| page["items"].as_array().unwrap())
+        .map(|item| item["metadata"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["a", "b", "c", "d", "e"]);
+    assert!(third["metadata"]["continue"].is_null());
+    let odd = world.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}&resourceVersion=5")).await;
+    odd.fails(400, "BadRequest", "specifying resource version is not allowed");
+    world.get(&format!("{CONFIG_MAPS}?continue=%21%21")).await.fails(400, "BadRequest", "continue key is not valid");
+    let ahead = world.get(&format!("{CONFIG_MAPS}?resourceVersion=999999")).await;
+    let ahead = ahead.fails(504, "Timeout", "Too large resource version: 999999");
+    assert_eq!(ahead["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+}
+
+#[tokio::test]
+async fn lists_by_selector() {
+    let world = World::new();
+    for (name, tier) in [("a", "gold"), ("b", "tin"), ("c", "gold"), ("d", "gold")] {
+        let mut object = config_map(name);
+        object["metadata"]["labels"] = json!({"tier": tier});
+        world.post(CONFIG_MAPS, object).await.is(201);
+    }
+    let names = |query: &'static str| {
+        let world = &world;
+        async move {
+            let list = world.get(&format!("{CONFIG_MAPS}?{query}")).await.is(200);
+            let items = list["items"].as_array().unwrap().iter();
+            items.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+        }
+    };
+    assert_eq!(names("labelSelector=tier%3Dgold").await, "a c d");
+    assert_eq!(names("labelSelector=tier%20notin%20(gold)").await, "b");
+    assert_eq!(names("labelSelector=%21tier").await, "");
+    assert_eq!(names("fieldSelector=metadata.name%3Dc").await, "c");
+    assert_eq!(names("fieldSelector=metadata.name%21%3Dc").await, "a b d");
+    assert_eq!(names("labelSelector=tier%3Dgold&limit=2").await, "a c");
+    world.get(&format!("{CONFIG_MAPS}?labelSelector=%3D%3D")).await.fails(
+        400,
+        "BadRequest",
+        "unable to parse requirement",
+    );
+    let odd = world.get(&format!("{CONFIG_MAPS}?fieldSelector=data.k%3Da")).await;
+    odd.fails(400, "BadRequest", "field label not supported: data.k");
+    let all = world.get("/api/v1/configmaps").await.is(200);
+    assert_eq!(all["items"].as_array().unwrap().len(), 4);
+    let gone = world.delete(&format!("{CONFIG_MAPS}?labelSelector=tier%3Dgold")).await.is(200);
+    assert_eq!(gone["items"].as_array().unwrap().len(), 3);
+    assert_eq!(names("").await, "b");
+}
+
+#[tokio::test]
+async fn metadata_only() {
+    let world = World::new();
+    let made = world.config_map("a").await;
+    let accept = [("accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")];
+    let one = world.raw("GET", &format!("{CONFIG_MAPS}/a"), &accept, "").await.is(200);
+    assert_eq!(
+        one,
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": made["metadata"]})
+    );
+    let accept = [("accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")];
+    let list = world.raw("GET", CONFIG_MAPS, &accept, "").await.is(200);
+    assert_eq!((&list["kind"], &list["items"][0]), (&json!("PartialObjectMetadataList"), &one));
+}
+
+#[tokio::test]
+async fn system_namespaces_and_spaces() {
+    let world = World::new();
+    let list = world.get("/api/v1/namespaces").await.is(200);
+    let names: Vec<&str> =
+        list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["default", "kube-node-lease", "kube-public", "kube-system"]);
+    world.delete("/api/v1/namespaces/default").await.fails(403, "Forbidden", "this namespace may not be deleted");
+    let other = SpaceName::from("s2");
+    world.server.create_space(&other).unwrap();
+    world.config_map("a").await;
+    let request = Request::builder().uri(CONFIG_MAPS).body(Bytes::new()).unwrap();
+    let answer = world.server.handle(&other, Identity::system("test"), Visibility::Durable, request).await;
+    assert_eq!(read(answer).await.body["items"], json!([]));
+    world.server.delete_space(&other).unwrap();
+    assert_eq!(world.server.spaces(), [world.space.clone()]);
+    assert!(world.server.create_space(&"No Name".into()).is_err());
+}
+
+#[tokio::test]
+async fn others_may_not() {
+    let world = World::new();
+    world.config_map("a").await;
+    let ann = Identity::authenticated("ann", vec![]);
+    let request = Request::builder().uri(format!("{CONFIG_MAPS}/a")).body(Bytes::new()).unwrap();
+    let answer = read(world.server.handle(&world.space, ann, Visibility::Durable, request).await).await;
+    let message = "configmaps \"a\" is forbidden: User \"ann\" cannot get resource \"configmaps\" in API group \"\" in the \
+        namespace \"default\"";
+    answer.fails(403, "Forbidden", message);
+}

@@ -1,0 +1,123 @@
+//! What single kinds do on a write beside what all kinds do, where it needs more than the object: who asks, when, and
+//! what else is in the space.
+
+use crate::call::Call;
+use crate::respond::Result;
+use api::{Object, Reason, Status};
+use serde_json::{Value, json};
+
+/// Namespaces that cannot be deleted.
+const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
+
+/// 404 or 403 unless the namespace of the request takes new objects.
+pub(super) fn namespace(call: &Call, name: &str) -> Result<()> {
+    if !call.kind.served.namespaced {
+        return Ok(());
+    }
+    let namespace = &call.target.namespace;
+    let key = call.space.key(&"namespaces".into(), "", namespace);
+    let Some(entry) = call.store().get(&key) else {
+        let namespaces = api::GroupResource { group: String::new(), resource: "namespaces".into() };
+        return Err(Status::not_found(&namespaces, namespace).into());
+    };
+    if !entry.meta.deleting {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let mut status = Status::forbidden(&call.kind.group_resource, name, why);
+    if let Some(details) = &mut status.details {
+        details.causes = vec![crate::options::cause(
+            "NamespaceTerminating",
+            "metadata.namespace",
+            format!("namespace {namespace} is being terminated"),
+        )];
+    }
+    Err(status.into())
+}
+
+/// 403 for a delete of a namespace that every space needs.
+pub(super) fn deletable(call: &Call, name: &str) -> Result<()> {
+    if &*call.kind.collection == "namespaces" && IMMORTAL.contains(&name) {
+        let status = Status::forbidden(&call.kind.group_resource, name, "this namespace may not be deleted");
+        return Err(status.into());
+    }
+    Ok(())
+}
+
+/// Fills in what the server decides of a new object.
+pub(super) fn create(call: &Call, object: &mut Object) {
+    match &*call.kind.collection {
+        "namespaces" => {
+            own_name_label(object);
+            object.0.insert("spec".into(), json!({"finalizers": ["kubernetes"]}));
+            object.0.insert("status".into(), json!({"phase": "Active"}));
+        }
+        "certificatesigningrequests.certificates.k8s.io" => {
+            let spec = object.0.entry("spec").or_insert_with(|| json!({}));
+            let identity = &call.identity;
+            spec["username"] = identity.user.as_str().into();
+            spec["groups"] = identity.groups.clone().into();
+            set_or_remove(spec, "uid", identity.uid.as_str().into(), identity.uid.is_empty());
+            set_or_remove(spec, "extra", json!(identity.extra), identity.extra.is_empty());
+        }
+        "secrets" => merge_string_data(object),
+        _ => {}
+    }
+}
+
+/// Fills in what the server decides of a changed object.
+pub(super) fn update(call: &Call, old: &Object, object: &mut Object) {
+    match &*call.kind.collection {
+        "namespaces" => {
+            own_name_label(object);
+            // Only /finalize changes these.
+            match old.0.get("spec").cloned() {
+                Some(spec) => drop(object.0.insert("spec".into(), spec)),
+                None => drop(object.0.remove("spec")),
+            }
+        }
+        "certificatesigningrequests.certificates.k8s.io" => {
+            if let Some(spec) = old.0.get("spec") {
+                object.0.insert("spec".into(), spec.clone());
+            }
+        }
+        "secrets" => merge_string_data(object),
+        _ => {}
+    }
+}
+
+fn own_name_label(object: &mut Object) {
+    let name = object.name().to_owned();
+    object.set_label("kubernetes.io/metadata.name", &name);
+}
+
+fn set_or_remove(map: &mut Value, key: &str, value: Value, remove: bool) {
+    let Some(map) = map.as_object_mut() else { return };
+    if remove {
+        map.remove(key);
+    } else {
+        map.insert(key.into(), value);
+    }
+}
+
+/// `stringData` is only ever written: it goes into `data`, in base64.
+fn merge_string_data(object: &mut Object) {
+    use base64::Engine;
+    let Some(Value::Object(given)) = object.0.remove("stringData") else { return };
+    let data = object.0.entry("data").or_insert_with(|| json!({}));
+    let Some(data) = data.as_object_mut() else { return };
+    for (key, value) in given {
+        let text = value.as_str().unwrap_or_default();
+        data.insert(key, base64::engine::general_purpose::STANDARD.encode(text).into());
+    }
+}
+
+/// 403 for a create of a custom kind whose definition is going away.
+pub(super) fn definition(call: &Call) -> Result<()> {
+    if call.kind.custom.as_ref().is_some_and(|custom| custom.terminating) {
+        let why = "create not allowed while custom resource definition is terminating";
+        let status = Status::failure(Reason::MethodNotAllowed, why).about(&call.kind.group_resource, "");
+        return Err(status.into());
+    }
+    Ok(())
+}

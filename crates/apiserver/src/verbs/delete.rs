@@ -1,0 +1,178 @@
+//! delete and deletecollection: an object goes at once, or is marked and waits for its finalizers.
+
+use super::{admit, list, write};
+use crate::call::{Call, refused};
+use crate::negotiate::{Accepted, Offer, negotiate};
+use crate::options::{DeleteOptions, ListOptions, Propagation};
+use crate::respond::{Body, Result};
+use crate::{Entry, crd, decode, encode, present};
+use api::{Object, Status};
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use store::{CommitError, Expect, Write};
+
+/// What a delete did.
+enum Deleted {
+    /// It is gone; this was its final state.
+    Gone(Arc<Entry>),
+    /// It is marked, and waits for finalizers.
+    Marked(Arc<Entry>),
+}
+
+impl Deleted {
+    fn entry(&self) -> &Arc<Entry> {
+        match self {
+            Self::Gone(entry) | Self::Marked(entry) => entry,
+        }
+    }
+}
+
+fn options(call: &Call) -> Result<DeleteOptions> {
+    decode::check_size(&call.body)?;
+    let body = if call.body.is_empty() { Value::Null } else { decode::object(&call.headers, &call.body)?.value };
+    DeleteOptions::read(&call.query, &body)
+}
+
+pub(super) async fn delete(call: &Call) -> Result<Response<Body>> {
+    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
+    let options = options(call)?;
+    let live = call.live().await?;
+    let deleted = remove(call, live, &options).await?;
+    call.settle(deleted.entry().modified).await?;
+    Ok(match &deleted {
+        Deleted::Gone(entry) if !call.kind.rules.returns_deleted => gone(call, accepted, entry),
+        deleted => present::object(call, accepted, StatusCode::OK, deleted.entry()),
+    })
+}
+
+/// The `Status` of a delete that is done.
+fn gone(call: &Call, accepted: Accepted, entry: &Entry) -> Response<Body> {
+    let mut details = Map::new();
+    details.insert("name".into(), (*entry.key.name).into());
+    if !call.kind.group_resource.group.is_empty() {
+        details.insert("group".into(), call.kind.group_resource.group.as_str().into());
+    }
+    details.insert("kind".into(), call.kind.group_resource.resource.as_str().into());
+    details.insert("uid".into(), entry.meta.uid.to_string().into());
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
+    present::document(Accepted { form: crate::negotiate::Form::Whole, ..accepted }, StatusCode::OK, status.to_string())
+}
+
+/// Deletes what is live, or marks it. Decided anew for as long as others are faster.
+async fn remove(call: &Call, mut live: Arc<Entry>, options: &DeleteOptions) -> Result<Deleted> {
+    admit::deletable(call, &live.key.name)?;
+    loop {
+        preconditions(call, &live, options)?;
+        let (object, held) = marked(call, &live, options)?;
+        let outcome = if held {
+            match object {
+                Some(object) => write::commit(call, Expect::At(live.modified), object, options.dry_run, Some(&live))
+                    .map(Deleted::Marked),
+                None => return Ok(Deleted::Marked(live)),
+            }
+        } else if options.dry_run {
+            return Ok(Deleted::Gone(live));
+        } else if &*call.kind.collection == crd::COLLECTION {
+            let object: Object = serde_json::from_slice(&live.value).map_err(Status::internal)?;
+            crd::commit(call, live.key.clone(), Expect::At(live.modified), object, true)
+                .map(|committed| Deleted::Gone(committed.entry))
+        } else {
+            let write = Write::Delete(encode::restamped(&live));
+            call.store()
+                .commit(live.key.clone(), Expect::At(live.modified), write)
+                .map(|committed| Deleted::Gone(committed.entry))
+        };
+        match outcome {
+            Ok(deleted) => return Ok(deleted),
+            Err(CommitError::Conflict { held: Some(held), .. }) => live = held,
+            Err(CommitError::Conflict { held: None, .. }) => {
+                call.settle(call.store().head()).await?;
+                return Err(Status::not_found(&call.kind.group_resource, &live.key.name).into());
+            }
+            Err(error) => return Err(refused(&error)),
+        }
+    }
+}
+
+fn preconditions(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<()> {
+    let resource = &call.kind.group_resource;
+    let held = live.meta.uid.to_string();
+    if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != held) {
+        let cause = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {held}");
+        return Err(Status::conflict(resource, &live.key.name, cause).into());
+    }
+    let held = live.modified.to_string();
+    if let Some(version) = options.resource_version.as_ref().filter(|version| **version != held) {
+        let cause = format!(
+            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {held}"
+        );
+        return Err(Status::conflict(resource, &live.key.name, cause).into());
+    }
+    Ok(())
+}
+
+/// The object marked for deletion (`None` if it is as it has to be), and whether anything holds it.
+fn marked(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<(Option<Object>, bool)> {
+    let default = if call.kind.rules.orphans { Propagation::Orphan } else { Propagation::Background };
+    let asked = options.propagation.unwrap_or(default);
+    let is_namespace = &*call.kind.collection == "namespaces";
+    // Nothing to be read in the most common case: a plain object without finalizers.
+    if !live.meta.finalizers && !live.meta.deleting && asked == Propagation::Background && !is_namespace {
+        return Ok((None, false));
+    }
+    let old = present::tree(&call.kind, live)?;
+    let mut object = old.clone();
+    if !live.meta.deleting {
+        let mut finalizers: Vec<&str> = old.finalizers();
+        if options.propagation.is_some() || call.kind.rules.orphans {
+            finalizers.retain(|finalizer| !matches!(*finalizer, "orphan" | "foregroundDeletion"));
+            match asked {
+                Propagation::Background => {}
+                Propagation::Foreground => finalizers.push("foregroundDeletion"),
+                Propagation::Orphan => finalizers.push("orphan"),
+            }
+        }
+        if finalizers.is_empty() {
+            object.metadata_mut().remove("finalizers");
+        } else {
+            object.set_meta("finalizers", finalizers.clone());
+        }
+        let spec_holds = is_namespace
+            && old.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        if finalizers.is_empty() && !spec_holds {
+            return Ok((None, false));
+        }
+        object.set_meta("deletionTimestamp", call.server.now().to_string());
+        object.set_meta("deletionGracePeriodSeconds", 0);
+        if object.generation() > 0 {
+            let next = object.generation() + 1;
+            object.set_meta("generation", next);
+        }
+        if is_namespace {
+            object.0.insert("status".into(), json!({"phase": "Terminating"}));
+        }
+    }
+    let held = !write::is_released(&object, &call.kind.collection);
+    let changed = object != old;
+    Ok((changed.then_some(object), held))
+}
+
+pub(super) async fn delete_collection(call: &Call) -> Result<Response<Body>> {
+    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::List)?;
+    let options = options(call)?;
+    let selected = ListOptions::read(&call.query, false)?;
+    let listed = list::find(call, &selected)?;
+    let mut deleted = Vec::with_capacity(listed.entries.len());
+    for entry in listed.entries {
+        match remove(call, Arc::clone(&entry), &options).await {
+            Ok(done) => deleted.push(Arc::clone(done.entry())),
+            Err(status) if status.code == 404 => {}
+            Err(status) => return Err(status),
+        }
+    }
+    call.settle(call.store().head()).await?;
+    let mut metadata = Map::new();
+    metadata.insert("resourceVersion".into(), call.store().head().to_string().into());
+    Ok(list::answer(call, accepted, metadata, &deleted))
+}

@@ -1,0 +1,23 @@
+//! get: one object.
+
+use crate::call::Call;
+use crate::negotiate::{Offer, negotiate};
+use crate::options::too_large;
+use crate::present;
+use crate::respond::{Body, Result};
+use http::{Response, StatusCode};
+
+pub(crate) async fn get(call: &Call) -> Result<Response<Body>> {
+    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
+    not_older_than(call)?;
+    let entry = call.live().await?;
+    call.settle(entry.modified).await?;
+    Ok(present::object(call, accepted, StatusCode::OK, &entry))
+}
+
+/// 504 if the client knows of a revision that this server does not.
+fn not_older_than(call: &Call) -> Result<()> {
+    let asked = call.query.get("resourceVersion").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let head = call.store().head().0;
+    if asked > head { Err(too_large(asked, head)) } else { Ok(()) }
+}

@@ -1,0 +1,255 @@
+//! The rules of `metadata`: what a client may say there, what the server decides, and what is refused.
+
+use crate::options::cause;
+use crate::registry::Kind;
+use api::{Cause, Object};
+use machinery::name;
+use serde_json::{Map, Value};
+
+/// Fields that only the server writes.
+const SYSTEM: [&str; 6] =
+    ["creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "selfLink", "uid"];
+
+/// All annotations of an object together, keys included, in bytes.
+const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
+
+/// Finalizers that need no prefix.
+const BARE_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+/// Removes what a client may not say of an object that it creates.
+pub(super) fn wipe(object: &mut Object) {
+    let metadata = object.metadata_mut();
+    for field in SYSTEM {
+        metadata.remove(field);
+    }
+    metadata.remove("resourceVersion");
+}
+
+/// Takes over what an update may not change.
+pub(super) fn keep(old: &Object, new: &mut Object) {
+    for field in SYSTEM.into_iter().chain(["name", "namespace", "generateName", "resourceVersion"]) {
+        match old.meta(field) {
+            Some(value) => new.set_meta(field, value.clone()),
+            None => drop(new.metadata_mut().remove(field)),
+        }
+    }
+}
+
+/// Leaves out what holds nothing: `null`, `{}` and `[]` are read as absent by every client.
+pub(super) fn tidy(object: &mut Object) {
+    object.metadata_mut().retain(|key, value| match value {
+        Value::Null => false,
+        Value::Object(map) => !map.is_empty(),
+        // An empty list resets the tracking of fields.
+        Value::Array(list) => !list.is_empty() || key == "managedFields",
+        Value::String(text) => !text.is_empty(),
+        _ => true,
+    });
+}
+
+/// Leaves each owner only once. Returns what to warn of.
+pub(super) fn dedupe_owners(object: &mut Object) -> Vec<String> {
+    let Some(Value::Array(owners)) = object.metadata_mut().get_mut("ownerReferences") else { return Vec::new() };
+    let before = owners.len();
+    let mut seen: Vec<Value> = Vec::new();
+    owners.retain(|owner| {
+        let new = !seen.contains(owner);
+        if new {
+            seen.push(owner.clone());
+        }
+        new
+    });
+    if owners.len() == before {
+        return Vec::new();
+    }
+    vec![
+        "metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may \
+         reject such requests as early as 1.24; please fix your requests"
+            .into(),
+    ]
+}
+
+/// What is wrong with the metadata of an object.
+pub(super) fn problems(kind: &Kind, object: &Object) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let invalid = |field: &str, value: &str, why: &str| {
+        cause("FieldValueInvalid", field, format!("Invalid value: {value:?}: {why}"))
+    };
+    let object_name = object.name();
+    if object_name.is_empty() {
+        causes.push(cause("FieldValueRequired", "metadata.name", "Required value: name or generateName is required"));
+    } else {
+        for why in name_problems(kind, object_name) {
+            causes.push(invalid("metadata.name", object_name, &why));
+        }
+    }
+    let empty = Map::new();
+    let map = |field: &str| object.meta(field).and_then(Value::as_object).unwrap_or(&empty);
+    for (key, value) in map("labels") {
+        for why in name::qualified_name(key) {
+            causes.push(invalid("metadata.labels", key, &why));
+        }
+        let value = value.as_str().unwrap_or("");
+        for why in name::label_value(value) {
+            causes.push(invalid("metadata.labels", value, &why));
+        }
+    }
+    let mut total = 0;
+    for (key, value) in map("annotations") {
+        total += key.len() + value.as_str().map_or(0, str::len);
+        for why in name::qualified_name(&key.to_ascii_lowercase()) {
+            causes.push(invalid("metadata.annotations", key, &why));
+        }
+    }
+    if total > ANNOTATIONS_BYTES_MAX {
+        let message = format!("Too long: may not be more than {ANNOTATIONS_BYTES_MAX} bytes");
+        causes.push(cause("FieldValueTooLong", "metadata.annotations", message));
+    }
+    for finalizer in object.finalizers() {
+        for why in name::qualified_name(finalizer) {
+            causes.push(invalid("metadata.finalizers", finalizer, &why));
+        }
+        if !finalizer.contains('/') && !BARE_FINALIZERS.contains(&finalizer) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(invalid("metadata.finalizers", finalizer, why));
+        }
+    }
+    causes.extend(owner_problems(object));
+    causes
+}
+
+/// What metadata must be made of, whatever the kind: `None` if it is, else where it is not.
+pub(super) fn misshapen(object: &Object) -> Option<String> {
+    let metadata = match object.0.get("metadata") {
+        None | Some(Value::Null) => return None,
+        Some(Value::Object(metadata)) => metadata,
+        Some(other) => return Some(unfit("metadata", other, "ObjectMeta")),
+    };
+    for (field, value) in metadata {
+        let problem = match (field.as_str(), value) {
+            (_, Value::Null) => None,
+            ("name" | "namespace" | "uid" | "resourceVersion" | "generateName" | "creationTimestamp", value) => {
+                (!value.is_string()).then(|| unfit(&format!("metadata.{field}"), value, "string"))
+            }
+            ("labels" | "annotations", Value::Object(map)) => map
+                .iter()
+                .find(|(_, value)| !value.is_string() && !value.is_null())
+                .map(|(_, value)| unfit(&format!("metadata.{field}"), value, "string")),
+            ("labels" | "annotations", value) => Some(unfit(&format!("metadata.{field}"), value, "map[string]string")),
+            ("finalizers", Value::Array(list)) => {
+                list.iter().find(|item| !item.is_string()).map(|item| unfit("metadata.finalizers", item, "string"))
+            }
+            ("ownerReferences", Value::Array(list)) => list
+                .iter()
+                .find(|item| !item.is_object())
+                .map(|item| unfit("metadata.ownerReferences", item, "OwnerReference")),
+            ("finalizers" | "ownerReferences" | "managedFields", value) => {
+                (!value.is_array()).then(|| unfit(&format!("metadata.{field}"), value, "array"))
+            }
+            _ => None,
+        };
+        if problem.is_some() {
+            return problem;
+        }
+    }
+    None
+}
+
+/// The stock server's words, which are those of Go's JSON reader.
+fn unfit(field: &str, value: &Value, wanted: &str) -> String {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    format!("json: cannot unmarshal {found} into Go struct field .{field} of type {wanted}")
+}
+
+fn owner_problems(object: &Object) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let owners = object.meta("ownerReferences").and_then(Value::as_array).into_iter().flatten();
+    let mut controllers = 0;
+    for (index, owner) in owners.enumerate() {
+        let field = |name: &str| format!("metadata.ownerReferences[{index}].{name}");
+        for (name, what) in [("apiVersion", "version"), ("kind", "kind"), ("name", "name"), ("uid", "uid")] {
+            if owner[name].as_str().unwrap_or("").is_empty() {
+                let message = format!("Invalid value: \"\": {what} must not be empty");
+                causes.push(cause("FieldValueInvalid", &field(name), message));
+            }
+        }
+        controllers += usize::from(owner["controller"] == true);
+    }
+    if controllers > 1 {
+        let message = "Invalid value: Only one reference can have Controller set to true";
+        causes.push(cause("FieldValueInvalid", "metadata.ownerReferences", message));
+    }
+    causes
+}
+
+/// Which names a kind takes.
+fn name_problems(kind: &Kind, text: &str) -> Vec<String> {
+    match &*kind.collection {
+        "namespaces" => name::dns_label(text),
+        "services" => name::dns_1035_label(text),
+        "apiservices.apiregistration.k8s.io" => name::path_segment(text),
+        collection if collection.ends_with(".rbac.authorization.k8s.io") => name::path_segment(text),
+        _ => name::dns_subdomain(text),
+    }
+}
+
+/// What is wrong with an update of metadata.
+pub(super) fn update_problems(old: &Object, new: &Object) -> Vec<Cause> {
+    if !old.is_deleting() {
+        return Vec::new();
+    }
+    let held = old.finalizers();
+    let added: Vec<&str> = new.finalizers().into_iter().filter(|finalizer| !held.contains(finalizer)).collect();
+    if added.is_empty() {
+        return Vec::new();
+    }
+    let message = format!(
+        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+    );
+    vec![cause("FieldValueForbidden", "metadata.finalizers", message)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::builtin_kind;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(resource: &str, metadata: Value, expected: &[&str]) {
+        let kind = builtin_kind("", "v1", resource).unwrap();
+        let object: Object = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        let fields: Vec<String> = problems(&kind, &object).into_iter().map(|cause| cause.field).collect();
+        assert_eq!(fields, expected, "{metadata}");
+    }
+
+    #[test]
+    fn metadata_rules() {
+        check("configmaps", json!({"name": "a.b"}), &[]);
+        check("namespaces", json!({"name": "a.b"}), &["metadata.name"]);
+        check("configmaps", json!({}), &["metadata.name"]);
+        check("configmaps", json!({"name": "A"}), &["metadata.name"]);
+        check("configmaps", json!({"name": "a", "labels": {"-": "b"}}), &["metadata.labels"]);
+        check("configmaps", json!({"name": "a", "labels": {"a": "b c"}}), &["metadata.labels"]);
+        check("configmaps", json!({"name": "a", "annotations": {"x/Y": "anything goes"}}), &[]);
+        check("configmaps", json!({"name": "a", "finalizers": ["orphan", "a/b"]}), &[]);
+        check("configmaps", json!({"name": "a", "finalizers": ["mine"]}), &["metadata.finalizers"]);
+        let owner = json!({"apiVersion": "v1", "kind": "A", "name": "n", "uid": ""});
+        check("configmaps", json!({"name": "a", "ownerReferences": [owner]}), &["metadata.ownerReferences[0].uid"]);
+    }
+
+    #[test]
+    fn finalizers_of_the_dying() {
+        let object = |value: Value| -> Object { serde_json::from_value(json!({"metadata": value})).unwrap() };
+        let old = object(json!({"deletionTimestamp": "2026-11-22T21:24:00Z", "finalizers": ["a/b"]}));
+        assert!(update_problems(&old, &object(json!({"finalizers": []}))).is_empty());
+        assert_eq!(update_problems(&old, &object(json!({"finalizers": ["a/b", "a/c"]}))).len(), 1);
+    }
+}

@@ -1,0 +1,85 @@
+//! What can be asked of a resource, one file for each verb.
+
+mod admit;
+pub(crate) mod create;
+mod delete;
+mod fields;
+pub(crate) mod get;
+mod list;
+mod metadata;
+pub(crate) mod patch;
+pub(crate) mod update;
+pub(crate) mod write;
+
+pub(crate) use write::Part;
+
+use crate::call::Call;
+use crate::discovery;
+use crate::respond::{self, Body, Result};
+use crate::route::Verb;
+use crate::server::not_allowed;
+use crate::watch;
+use api::{Object, Status};
+use http::Response;
+
+/// Carries out an authorized request.
+pub(crate) async fn dispatch(call: Call) -> Result<Response<Body>> {
+    let served = &call.kind.served;
+    let target = &call.target;
+    let of_object = !target.name.is_empty() || call.verb == Verb::Create;
+    // The scope of the path must be that of the kind; only collections can be asked over all namespaces.
+    if (served.namespaced && target.namespace.is_empty() && of_object && call.verb != Verb::Watch)
+        || (!served.namespaced && !target.namespace.is_empty())
+    {
+        return Ok(respond::no_such_path());
+    }
+    let verbs = if target.subresource.is_empty() {
+        served.verbs
+    } else {
+        match served.subresource(&target.subresource) {
+            Some(subresource) => subresource.verbs,
+            None => return Ok(respond::no_such_path()),
+        }
+    };
+    if !verbs.contains(discovery_verb(call.verb)) {
+        return Err(not_allowed(&call.kind.group_resource).into());
+    }
+    let warning = call.kind.custom.as_ref().and_then(|custom| custom.warning.clone());
+    let mut response = match (call.verb, target.subresource.as_str()) {
+        (_, sub) if !sub.is_empty() => crate::subresources::dispatch(&call).await?,
+        _ if call.kind.collection.is_empty() => crate::subresources::unstored(&call).await?,
+        (Verb::Get, _) => get::get(&call).await?,
+        (Verb::List, _) => list::list(&call).await?,
+        (Verb::Watch, _) => watch::watch(&call).await?,
+        (Verb::Create, _) => create::create(&call).await?,
+        (Verb::Update, _) => update::update(&call, write::Part::Main).await?,
+        (Verb::Patch, _) => patch::patch(&call, write::Part::Main).await?,
+        (Verb::Delete, _) => delete::delete(&call).await?,
+        (Verb::DeleteCollection, _) => delete::delete_collection(&call).await?,
+    };
+    if let Some(warning) = warning {
+        respond::warn(&mut response, &[warning]);
+    }
+    Ok(response)
+}
+
+fn discovery_verb(verb: Verb) -> discovery::Verb {
+    match verb {
+        Verb::Get => discovery::Verb::Get,
+        Verb::List => discovery::Verb::List,
+        Verb::Watch => discovery::Verb::Watch,
+        Verb::Create => discovery::Verb::Create,
+        Verb::Update => discovery::Verb::Update,
+        Verb::Patch => discovery::Verb::Patch,
+        Verb::Delete => discovery::Verb::Delete,
+        Verb::DeleteCollection => discovery::Verb::DeleteCollection,
+    }
+}
+
+/// An object of a built-in kind in another of its versions.
+pub(crate) fn convert(object: Object, group: &str, version: &str, kind: &str) -> Result<Object, Status> {
+    let mut object = object;
+    let gvk = api::GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() };
+    object.0.insert("apiVersion".into(), gvk.api_version().into());
+    Ok(object)
+}

@@ -1,0 +1,153 @@
+//! patch: an object, changed by a description of the change: JSON patch, merge patch, strategic merge patch, apply.
+
+use super::create::finish;
+use super::write::{self, Decided, Draft, Part};
+use crate::call::Call;
+use crate::decode;
+use crate::negotiate::{Offer, negotiate};
+use crate::options::{WriteOptions, cause, invalid};
+use crate::respond::{Body, Failure, Result};
+use api::{Object, Status};
+use http::Response;
+use machinery::patch::{self, PatchError};
+use serde_json::Value;
+
+const JSON: &str = "application/json-patch+json";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
+
+/// A patch, read from its body.
+enum Patch {
+    Json(Value),
+    Merge(Value),
+    Strategic(Value),
+    Apply(Object),
+}
+
+impl Patch {
+    fn read(call: &Call) -> Result<(Self, Vec<String>)> {
+        decode::check_size(&call.body)?;
+        let tree = |bytes: &[u8]| -> Result<(Value, Vec<String>)> {
+            let decoded = decode::json(bytes)?;
+            Ok((decoded.value, decoded.duplicates))
+        };
+        let custom = call.kind.custom.is_some();
+        match decode::content_type(&call.headers) {
+            JSON => tree(&call.body).map(|(value, _)| (Self::Json(value), Vec::new())),
+            MERGE => tree(&call.body).map(|(value, duplicates)| (Self::Merge(value), duplicates)),
+            STRATEGIC if !custom => tree(&call.body).map(|(value, duplicates)| (Self::Strategic(value), duplicates)),
+            APPLY => {
+                let decoded = decode::yaml(&call.body)?;
+                match decoded.value {
+                    Value::Object(map) => Ok((Self::Apply(Object(map)), Vec::new())),
+                    _ => Err(Status::bad_request("the applied configuration is not an object").into()),
+                }
+            }
+            _ if custom => Err(decode::unsupported(&[JSON, MERGE, APPLY]).into()),
+            _ => Err(decode::unsupported(&[JSON, MERGE, STRATEGIC, APPLY]).into()),
+        }
+    }
+
+    /// The object that the patch makes of `live`.
+    fn carry_out(&self, call: &Call, live: &Object) -> Result<Object> {
+        let mut object = live.clone();
+        let done = match self {
+            Self::Json(patch) => patch::json::apply(&mut object, patch),
+            Self::Merge(patch) => patch::merge::apply(&mut object, patch),
+            Self::Strategic(patch) => patch::strategic::apply(&mut object, patch, call.kind.schema().as_ref()),
+            Self::Apply(_) => Ok(()),
+        };
+        done.map_err(|error| failure(call, &error))?;
+        Ok(object)
+    }
+}
+
+fn failure(call: &Call, error: &PatchError) -> Failure {
+    let mut status = error.status();
+    if let Some(details) = &mut status.details {
+        details.name.clone_from(&call.target.name);
+        details.group = call.kind.served.group.to_string();
+        details.kind = call.kind.served.kind.to_string();
+    }
+    status.into()
+}
+
+pub(crate) async fn patch(call: &Call, part: Part) -> Result<Response<Body>> {
+    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
+    let options = WriteOptions::read("PatchOptions", &call.query, &call.headers)?;
+    let (patch, duplicates) = Patch::read(call)?;
+    if let Patch::Apply(config) = &patch {
+        let written = apply(call, part, &options, config).await?;
+        return finish(call, accepted, written).await;
+    }
+    if call.query.has("force") {
+        let cause = cause("FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
+        return Err(invalid("PatchOptions", vec![cause]));
+    }
+    let live = call.live().await?;
+    let decide = |live: &Object| {
+        let object = patch.carry_out(call, live)?;
+        let Draft { object, warnings } = write::draft(call, object, duplicates.clone(), options.validation)?;
+        Ok(Decided { object, warnings, tracked: false, must_be_conditional: false })
+    };
+    let written = write::update(call, live, part, &options, &decide).await?;
+    finish(call, accepted, written).await
+}
+
+/// Server-side apply.
+async fn apply(call: &Call, part: Part, options: &WriteOptions, config: &Object) -> Result<write::Written> {
+    if call.query.get("fieldManager").is_none() {
+        let cause = cause("FieldValueRequired", "fieldManager", "Required value: is required for apply patch");
+        return Err(invalid("PatchOptions", vec![cause]));
+    }
+    if config.api_version() != call.kind.api_version || config.kind() != call.kind.served.kind {
+        let message = format!(
+            "Incorrect version specified in apply patch. Specified patch version: {}, expected: {}",
+            if config.api_version().is_empty() { "\"\"" } else { config.api_version() },
+            call.kind.api_version
+        );
+        return Err(Status::bad_request(message).into());
+    }
+    if config.meta("managedFields").is_some_and(|fields| !fields.is_null()) {
+        return Err(Status::bad_request("metadata.managedFields must be nil").into());
+    }
+    let mut config = config.clone();
+    write::addressed(call, &mut config)?;
+    let reset = write::reset_fields(call, part);
+    let applied = |live: Option<&Object>| -> Result<Object> {
+        let writer = write::writer(call, options, &reset);
+        let result = machinery::apply::apply(live, &config, &writer, options.force, call.kind.schema().as_ref());
+        result.map_err(|error| error.status().into())
+    };
+    let Some(live) = call.store().get(&call.key(&call.target.name)) else {
+        call.settle(call.store().head()).await?;
+        if part != Part::Main {
+            return Err(call.not_found().into());
+        }
+        if !config.uid().is_empty() {
+            let cause = format!(
+                "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                config.uid()
+            );
+            return Err(Status::conflict(&call.kind.group_resource, &call.target.name, cause).into());
+        }
+        call.authorize("create", "")?;
+        let draft = write::draft(call, applied(None)?, Vec::new(), options.validation)?;
+        return write::create(call, draft, options, true).await;
+    };
+    let decide = |live: &Object| {
+        let mut object = applied(Some(live))?;
+        // What the configuration says of the revision is a condition on it, and nothing to be merged.
+        for (field, said) in [("resourceVersion", config.resource_version()), ("uid", config.uid())] {
+            if said.is_empty() {
+                object.metadata_mut().remove(field);
+            } else {
+                object.set_meta(field, said);
+            }
+        }
+        let Draft { object, warnings } = write::draft(call, object, Vec::new(), options.validation)?;
+        Ok(Decided { object, warnings, tracked: true, must_be_conditional: false })
+    };
+    write::update(call, live, part, options, &decide).await
+}

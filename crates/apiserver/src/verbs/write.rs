@@ -1,0 +1,445 @@
+//! The way of every write: read the body, decide what the object becomes, and commit it against what it was decided on.
+
+use super::{admit, fields, metadata};
+use crate::call::{Call, refused};
+use crate::header::Header;
+use crate::options::{FieldValidation, WriteOptions};
+use crate::respond::{Failure, Result};
+use crate::{Entry, crd, decode, encode, present, random};
+use api::{Object, Status};
+use machinery::apply::{FieldSet, Writer};
+use serde_json::Value;
+use std::sync::Arc;
+use store::{CommitError, Committed, Expect, Key, Meta, Revision, Write};
+
+/// How often a write without a resourceVersion is decided anew because somebody else was faster. Each time somebody
+/// made progress, so this is reached only if a hundred writers are faster in turn.
+const ATTEMPTS_MAX: usize = 100;
+
+/// Which part of an object a request writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Part {
+    /// All but what has a subresource of its own.
+    Main,
+    /// `.status` only.
+    Status,
+    /// What one of the other subresources is about: the rest of the object was kept by whoever made it.
+    Whole,
+}
+
+/// A body as an object of the kind.
+pub(crate) struct Draft {
+    pub(crate) object: Object,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What a write did.
+pub(crate) struct Written {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) created: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads the body of a create or an update.
+pub(crate) fn body(call: &Call, validation: FieldValidation) -> Result<Draft> {
+    let decoded = decode::object(&call.headers, &call.body)?;
+    let Value::Object(map) = decoded.value else { return Err(Status::bad_request("the body is not an object").into()) };
+    draft(call, Object(map), decoded.duplicates, validation)
+}
+
+/// Checks that an object is of the kind, and has the fields of the kind only.
+pub(crate) fn draft(
+    call: &Call,
+    mut object: Object,
+    duplicates: Vec<String>,
+    validation: FieldValidation,
+) -> Result<Draft> {
+    of_kind(call, &mut object)?;
+    if let Some(problem) = metadata::misshapen(&object) {
+        let served = &call.kind.served;
+        let message = format!(
+            "{} in version {:?} cannot be handled as a {}: {problem}",
+            served.kind, served.version, served.kind
+        );
+        return Err(Status::bad_request(message).into());
+    }
+    metadata::tidy(&mut object);
+    let warnings = fields::check(&call.kind, &mut object, duplicates, validation)?;
+    Ok(Draft { object, warnings })
+}
+
+/// Fills in apiVersion and kind where a client left them out, and refuses others.
+fn of_kind(call: &Call, object: &mut Object) -> Result<()> {
+    let kind = &call.kind;
+    let (version, name) = (object.api_version().to_owned(), object.kind().to_owned());
+    if !version.is_empty() && version != kind.api_version {
+        let message = format!(
+            "the API version in the data ({version}) does not match the expected API version ({})",
+            kind.api_version
+        );
+        return Err(Status::bad_request(message).into());
+    }
+    if !name.is_empty() && name != kind.served.kind {
+        let message = format!("{name} in version {version:?} cannot be handled as a {}", kind.served.kind);
+        return Err(Status::bad_request(message).into());
+    }
+    object.0.insert("apiVersion".into(), kind.api_version.as_str().into());
+    object.0.insert("kind".into(), kind.served.kind.to_string().into());
+    Ok(())
+}
+
+/// Checks that name and namespace of a body are those of the path, and fills them in where they are left out.
+pub(crate) fn addressed(call: &Call, object: &mut Object) -> Result<()> {
+    let namespace = &call.target.namespace;
+    if !object.namespace().is_empty() && object.namespace() != namespace {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Status::bad_request(message).into());
+    }
+    if namespace.is_empty() {
+        object.metadata_mut().remove("namespace");
+    } else {
+        object.set_meta("namespace", namespace.as_str());
+    }
+    let name = &call.target.name;
+    if !name.is_empty() {
+        if !object.name().is_empty() && object.name() != name {
+            let message =
+                format!("the name of the object ({}) does not match the name on the URL ({name})", object.name());
+            return Err(Status::bad_request(message).into());
+        }
+        object.set_meta("name", name.as_str());
+    }
+    Ok(())
+}
+
+/// Decides what a new object becomes, and commits it. `tracked` says that ownership of fields is settled already.
+pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tracked: bool) -> Result<Written> {
+    let Draft { mut object, mut warnings } = draft;
+    if !object.resource_version().is_empty() && !tracked {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created").into());
+    }
+    addressed(call, &mut object)?;
+    admit::definition(call)?;
+    metadata::wipe(&mut object);
+    warnings.extend(metadata::dedupe_owners(&mut object));
+    let kind = &call.kind;
+    if kind.rules.status {
+        object.0.remove("status");
+    }
+    admit::create(call, &mut object);
+    fields::complete(kind, &mut object);
+    if !tracked {
+        object = track(call, None, object, options, Part::Main);
+    }
+    if kind.rules.counts_generation {
+        object.set_meta("generation", 1);
+    }
+    object.set_meta("creationTimestamp", call.server.now().to_string());
+    let generated =
+        object.name().is_empty().then(|| object.meta("generateName")?.as_str().map(str::to_owned)).flatten();
+    for attempt in 0.. {
+        object.set_meta("uid", random::uid());
+        if let Some(base) = &generated {
+            object.set_meta("name", random::name(base));
+        }
+        if attempt == 0 {
+            admit::namespace(call, object.name())?;
+            refuse_invalid(call, &object, None)?;
+        }
+        match commit(call, Expect::Absent, object.clone(), options.dry_run, None) {
+            Ok(entry) => return Ok(Written { entry, created: true, warnings }),
+            Err(CommitError::Conflict { .. }) if generated.is_some() && attempt < GENERATED_ATTEMPTS_MAX => {}
+            Err(CommitError::Conflict { held, .. }) => {
+                call.settle(call.store().head()).await?;
+                return Err(exists(call, &object, held.as_deref(), generated.is_some()));
+            }
+            Err(error) => return Err(refused(&error)),
+        }
+    }
+    unreachable!("the loop above ends by returning")
+}
+
+/// How often a generated name that is taken is drawn anew.
+const GENERATED_ATTEMPTS_MAX: usize = 8;
+
+/// 409 for a create of what is there.
+fn exists(call: &Call, object: &Object, held: Option<&Entry>, generated: bool) -> Failure {
+    let mut status = Status::already_exists(&call.kind.group_resource, object.name());
+    if held.is_some_and(|held| held.meta.deleting) {
+        status.message = format!("object is being deleted: {}", status.message);
+    }
+    if generated {
+        status.message.push_str(", the server was not able to generate a unique name for the object");
+        if let Some(details) = &mut status.details {
+            details.retry_after_seconds = Some(1);
+        }
+    }
+    status.into()
+}
+
+/// Decides what an object becomes, from what it is; `None` is 404.
+pub(crate) trait Decide {
+    /// `live` is in the version of the request. `tracked` of the answer says that ownership of fields is settled.
+    fn decide(&self, live: &Object) -> Result<Decided>;
+}
+
+/// What an object is to become.
+pub(crate) struct Decided {
+    pub(crate) object: Object,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) tracked: bool,
+    /// The client must say which revision it means, or the write is refused.
+    pub(crate) must_be_conditional: bool,
+}
+
+impl<F: Fn(&Object) -> Result<Decided>> Decide for F {
+    fn decide(&self, live: &Object) -> Result<Decided> {
+        self(live)
+    }
+}
+
+/// Changes the object of the path. Decided anew for as long as others are faster, unless the client says which
+/// revision it means.
+pub(crate) async fn update(
+    call: &Call,
+    mut live: Arc<Entry>,
+    part: Part,
+    options: &WriteOptions,
+    decide: &(impl Decide + Sync),
+) -> Result<Written> {
+    for _ in 0..ATTEMPTS_MAX {
+        let old = present::tree(&call.kind, &live)?;
+        let decided = decide.decide(&old)?;
+        let warnings = decided.warnings.clone();
+        conditions(call, &live, &old, &decided)?;
+        let object = changed(call, &old, decided, options, part)?;
+        match commit_change(call, &live, &object, options.dry_run) {
+            Ok(entry) => return Ok(Written { entry, created: false, warnings }),
+            Err(CommitError::Conflict { held: Some(held), .. }) => live = held,
+            Err(CommitError::Conflict { held: None, .. }) => {
+                call.settle(call.store().head()).await?;
+                return Err(call.not_found().into());
+            }
+            Err(error) => return Err(refused(&error)),
+        }
+    }
+    Err(Status::conflict(&call.kind.group_resource, &call.target.name, Status::STALE).into())
+}
+
+/// 409 if the client means another object or revision than what is there.
+fn conditions(call: &Call, live: &Entry, old: &Object, decided: &Decided) -> Result<()> {
+    let resource = &call.kind.group_resource;
+    let name = &call.target.name;
+    let uid = decided.object.uid();
+    if !uid.is_empty() && uid != old.uid() {
+        let cause = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
+        return Err(Status::conflict(resource, name, cause).into());
+    }
+    let version = decided.object.resource_version();
+    if matches!(version, "" | "0") {
+        if decided.must_be_conditional && call.kind.rules.needs_revision {
+            let message = "Invalid value: 0: must be specified for an update";
+            let cause = crate::options::cause("FieldValueInvalid", "metadata.resourceVersion", message);
+            return Err(invalid(call, name, vec![cause]));
+        }
+        return Ok(());
+    }
+    if version.parse() == Ok(live.modified.0) {
+        return Ok(());
+    }
+    if version.parse::<u64>().is_err() {
+        let message = format!("Invalid value: {version:?}: must be a decimal number");
+        let cause = crate::options::cause("FieldValueInvalid", "metadata.resourceVersion", message);
+        return Err(invalid(call, name, vec![cause]));
+    }
+    Err(Status::conflict(resource, name, Status::STALE).into())
+}
+
+/// 422 on the object of the request.
+pub(crate) fn invalid(call: &Call, name: &str, causes: Vec<api::Cause>) -> Failure {
+    Status::invalid(&call.kind.served.group, &call.kind.served.kind, name, causes).into()
+}
+
+/// The object as it will be stored, at the version of the request.
+fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, part: Part) -> Result<Object> {
+    let Decided { object: mut new, tracked, .. } = decided;
+    let kind = &call.kind;
+    addressed(call, &mut new)?;
+    metadata::keep(old, &mut new);
+    match part {
+        Part::Whole => {}
+        Part::Main => {
+            if kind.rules.status {
+                take(old, &mut new, "status");
+            }
+            admit::update(call, old, &mut new);
+        }
+        Part::Status => {
+            let mut reset = old.clone();
+            take(&new, &mut reset, "status");
+            // Built-in kinds let a status writer annotate and finalize; custom kinds keep all metadata.
+            let kept: &[&str] = if kind.custom.is_some() {
+                &["managedFields"]
+            } else {
+                &["managedFields", "labels", "annotations", "finalizers", "ownerReferences"]
+            };
+            for field in kept {
+                match new.meta(field) {
+                    Some(value) => reset.set_meta(field, value.clone()),
+                    None => drop(reset.metadata_mut().remove(*field)),
+                }
+            }
+            new = reset;
+        }
+    }
+    metadata::dedupe_owners(&mut new);
+    metadata::tidy(&mut new);
+    fields::complete(kind, &mut new);
+    if !tracked {
+        new = track(call, Some(old), new, options, part);
+    }
+    if kind.rules.counts_generation && differs(old, &new, kind.rules.status) {
+        new.set_meta("generation", old.generation() + 1);
+    }
+    refuse_invalid(call, &new, Some(old))?;
+    Ok(new)
+}
+
+/// Sets a field to what it is in another object.
+fn take(from: &Object, to: &mut Object, field: &str) {
+    match from.0.get(field) {
+        Some(value) => drop(to.0.insert(field.into(), value.clone())),
+        None => drop(to.0.remove(field)),
+    }
+}
+
+/// Whether anything differs that `metadata.generation` counts.
+fn differs(old: &Object, new: &Object, status_apart: bool) -> bool {
+    let counted = |object: &Object| -> Vec<(String, Value)> {
+        let fields = object.0.iter().filter(|(key, _)| *key != "metadata" && !(status_apart && *key == "status"));
+        fields.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    counted(old) != counted(new)
+}
+
+/// Settles who owns which fields.
+fn track(call: &Call, old: Option<&Object>, new: Object, options: &WriteOptions, part: Part) -> Object {
+    let reset = reset_fields(call, part);
+    machinery::apply::update(old, new, &writer(call, options, &reset), call.kind.schema().as_ref())
+}
+
+/// Who writes, for the tracking of fields.
+pub(crate) fn writer<'a>(call: &'a Call, options: &'a WriteOptions, reset: &'a FieldSet) -> Writer<'a> {
+    Writer {
+        manager: &options.manager,
+        api_version: &call.kind.api_version,
+        subresource: &call.target.subresource,
+        now: call.server.now(),
+        reset,
+    }
+}
+
+/// Fields that an endpoint ignores, and a writer there does not come to own.
+pub(crate) fn reset_fields(call: &Call, part: Part) -> FieldSet {
+    match part {
+        Part::Main if call.kind.rules.status => FieldSet::of_fields(&[&["status"]]),
+        Part::Status if call.kind.custom.is_some() => FieldSet::of_fields(&[&["spec"], &["metadata"]]),
+        Part::Status => FieldSet::of_fields(&[&["spec"]]),
+        Part::Main | Part::Whole => FieldSet::new(),
+    }
+}
+
+fn refuse_invalid(call: &Call, object: &Object, old: Option<&Object>) -> Result<()> {
+    let mut causes = metadata::problems(&call.kind, object);
+    if let Some(old) = old {
+        causes.extend(metadata::update_problems(old, object));
+    }
+    causes.extend(fields::problems(&call.kind, object, old));
+    if causes.is_empty() { Ok(()) } else { Err(invalid(call, object.name(), causes)) }
+}
+
+/// Commits a change of what is live; a change that changes nothing writes nothing, and an object that waited only for
+/// its finalizers goes.
+fn commit_change(
+    call: &Call,
+    live: &Arc<Entry>,
+    object: &Object,
+    dry_run: bool,
+) -> Result<Arc<Entry>, CommitError<Header>> {
+    let stored = to_stored(call, object.clone());
+    if encode::is_same(&live.value, &encode::stamped(&stored.0)) {
+        return Ok(Arc::clone(live));
+    }
+    commit(call, Expect::At(live.modified), object.clone(), dry_run, Some(live))
+}
+
+/// An object in the version that is stored.
+fn to_stored(call: &Call, object: Object) -> Object {
+    let kind = &call.kind;
+    if kind.served.stored_as == kind.api_version {
+        return object;
+    }
+    let (group, version) = kind.served.stored_as.rsplit_once('/').unwrap_or(("", &kind.served.stored_as));
+    let mut object = object;
+    if kind.custom.is_some() {
+        object.0.insert("apiVersion".into(), kind.served.stored_as.to_string().into());
+        return object;
+    }
+    let kind_name = kind.served.kind.to_string();
+    super::convert(object.clone(), group, version, &kind_name).unwrap_or(object)
+}
+
+/// Whether nothing holds an object that is being deleted.
+pub(crate) fn is_released(object: &Object, collection: &str) -> bool {
+    let held_by_spec = || {
+        let listed = object.pointer("/spec/finalizers").and_then(Value::as_array);
+        collection == "namespaces" && listed.is_some_and(|list| !list.is_empty())
+    };
+    object.is_deleting() && object.finalizers().is_empty() && !held_by_spec()
+}
+
+/// Writes an object of the request's version. A dry run makes the entry that would be written.
+pub(crate) fn commit(
+    call: &Call,
+    expect: Expect,
+    object: Object,
+    dry_run: bool,
+    live: Option<&Arc<Entry>>,
+) -> Result<Arc<Entry>, CommitError<Header>> {
+    let key = live.map_or_else(|| call.key(object.name()), |live| live.key.clone());
+    let object = to_stored(call, object);
+    let released = live.is_some() && is_released(&object, &call.kind.collection);
+    if dry_run {
+        return pretend(call, key, expect, &object, live);
+    }
+    if &*call.kind.collection == crd::COLLECTION {
+        return crd::commit(call, key, expect, object, released).map(|committed| committed.entry);
+    }
+    let stamped = encode::stamped(&object.0);
+    let write = if released { Write::Delete(stamped) } else { Write::Put(stamped) };
+    call.store().commit(key, expect, write).map(|Committed { entry, .. }| entry)
+}
+
+/// The entry that a write would make.
+fn pretend(
+    call: &Call,
+    key: Key,
+    expect: Expect,
+    object: &Object,
+    live: Option<&Arc<Entry>>,
+) -> Result<Arc<Entry>, CommitError<Header>> {
+    let held = call.store().get(&key);
+    let as_expected = match expect {
+        Expect::Absent => held.is_none(),
+        Expect::At(revision) => held.as_ref().is_some_and(|held| held.modified == revision),
+        Expect::Any => true,
+    };
+    if !as_expected {
+        return Err(CommitError::Conflict { key, held });
+    }
+    let revision = live.map_or(Revision::ZERO, |live| live.modified);
+    let text = if revision == Revision::ZERO { String::new() } else { revision.to_string() };
+    let value = encode::unstored(&object.0, &text);
+    let meta = Header::read(&key, &value);
+    Ok(Arc::new(Entry { key, value, meta, created: revision, modified: revision }))
+}

@@ -1,0 +1,363 @@
+//! watch: events of a collection as a stream, read from the store's cursor as fast as the client takes them.
+//!
+//! An event of the plain form is written once and shared by all watchers (`Event::frame`); selections, other versions
+//! and other forms are written for each.
+
+use crate::call::Call;
+use crate::negotiate::{Form, Offer, negotiate};
+use crate::options::{ListOptions, expired, too_large};
+use crate::registry::Kind;
+use crate::respond::{Body, BoxError, Result};
+use crate::selection::Selection;
+use crate::table::Table;
+use crate::{Entry, Event, present, random};
+use api::Status;
+use bytes::{Bytes, BytesMut};
+use futures_util::future::Either;
+use futures_util::stream;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::{Map, Value, json};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use store::{Change, Lost, Revision, Visibility};
+use tokio::time::{Interval, MissedTickBehavior, Sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How often a watcher hears which revision it has reached, if it wants to.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a watch lasts if the client does not say: between this and its double, so that not all end at once.
+const TIMEOUT_SECONDS_MIN: u64 = 1800;
+
+/// Bytes of a chunk of initial events: large enough to be few, small enough to be sent while the next is written.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How long a watch from a revision that is not there yet waits for it, as the stock server does.
+const FUTURE_WAIT: Duration = Duration::from_secs(3);
+
+pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
+    let accepted = negotiate(&call.headers, false, Offer::Watch)?;
+    let options = ListOptions::read(&call.query, true)?;
+    let mut selection = Selection::parse(&call.kind, &options.labels, &options.fields)?;
+    if !call.target.name.is_empty() {
+        selection = selection.named(&call.target.name);
+    }
+    let start = start(call, &options, &selection).await?;
+    let seconds = options.timeout_seconds.unwrap_or_else(|| TIMEOUT_SECONDS_MIN + random::below(TIMEOUT_SECONDS_MIN));
+    let mut bookmarks = tokio::time::interval(BOOKMARK_INTERVAL);
+    bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    bookmarks.reset();
+    let ended = call.kind.custom.as_ref().map(|custom| custom.ended.clone());
+    call.server.0.metrics.watches.fetch_add(1, Ordering::Relaxed);
+    let state = Watching {
+        writer: Writer {
+            table: Table::of_watch(call, accepted.form),
+            kind: Arc::clone(&call.kind),
+            form: accepted.form,
+            selection,
+        },
+        start,
+        deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
+        bookmarks: options.bookmarks.then_some(bookmarks),
+        ended: [Some(call.space.end.clone()), Some(call.server.0.end.clone()), ended],
+        done: false,
+        counted: Counted(call.server.clone()),
+    };
+    let frames = stream::unfold(state, |mut state| async move {
+        let bytes = state.next().await?;
+        Some((Ok::<_, BoxError>(Frame::data(bytes)), state))
+    });
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// Where a watch begins.
+enum Start {
+    /// What is there, then the events that follow.
+    Snapshot {
+        entries: std::vec::IntoIter<Arc<Entry>>,
+        revision: Revision,
+        announce: bool,
+        then: store::Watch<crate::Header>,
+    },
+    Events(store::Watch<crate::Header>),
+    /// Nothing but this.
+    Failed(Box<Status>),
+}
+
+async fn start(call: &Call, options: &ListOptions, selection: &Selection) -> Result<Start> {
+    let collection = call.collection();
+    let asked = options.revision.unwrap_or(0);
+    let head = call.store().head();
+    if asked > head.0 && !reached(call, asked).await {
+        return Err(too_large(asked, call.store().head().0));
+    }
+    let follow = |after: Revision| call.store().watch(&collection, call.namespace(), after, call.visibility);
+    let wants_snapshot = options.initial_events.unwrap_or(asked == 0);
+    if wants_snapshot {
+        let page = call.store().page(&collection, call.namespace(), None, usize::MAX, None);
+        let page = page.map_err(|error| expired(error.to_string(), None))?;
+        call.settle(page.revision).await?;
+        let Ok(then) = follow(page.revision) else {
+            return Err(expired("the state was superseded before it could be watched", None));
+        };
+        let entries: Vec<_> = page.entries.into_iter().filter(|entry| selection.matches(entry)).collect();
+        let announce = options.initial_events == Some(true);
+        return Ok(Start::Snapshot { entries: entries.into_iter(), revision: page.revision, announce, then });
+    }
+    // `sendInitialEvents=false` without a revision begins now.
+    let after = if asked == 0 { head } else { Revision(asked) };
+    Ok(match follow(after) {
+        Ok(events) => Start::Events(events),
+        Err(compacted) => Start::Failed(too_old(asked, compacted.oldest)),
+    })
+}
+
+/// Waits a little for a revision that a client heard of elsewhere.
+async fn reached(call: &Call, asked: u64) -> bool {
+    let Ok(mut follow) = call.store().follow(call.store().head(), Visibility::Appended) else { return false };
+    let wait = async {
+        while call.store().head().0 < asked {
+            if follow.next().await.is_err() {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::time::timeout(FUTURE_WAIT, wait).await.unwrap_or(false)
+}
+
+fn too_old(asked: u64, oldest: Revision) -> Box<Status> {
+    expired(format!("too old resource version: {asked} ({oldest})"), None)
+}
+
+/// Counts the watch until it is dropped.
+struct Counted(crate::Server);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.metrics.watches.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Watching {
+    writer: Writer,
+    start: Start,
+    deadline: Pin<Box<Sleep>>,
+    bookmarks: Option<Interval>,
+    /// The space, the server and the kind: whichever ends first.
+    ended: [Option<CancellationToken>; 3],
+    done: bool,
+    #[allow(dead_code)] // held for its drop
+    counted: Counted,
+}
+
+impl Watching {
+    /// The next bytes of the stream; `None` at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.done {
+            return None;
+        }
+        loop {
+            match &mut self.start {
+                Start::Failed(status) => {
+                    self.done = true;
+                    return Some(error_event(status));
+                }
+                Start::Snapshot { entries, .. } => {
+                    let mut chunk = BytesMut::new();
+                    while chunk.len() < CHUNK_BYTES
+                        && let Some(entry) = entries.next()
+                    {
+                        self.writer.append("ADDED", &entry, &mut chunk);
+                    }
+                    if chunk.is_empty() || entries.len() == 0 {
+                        let announced = self.begin_events();
+                        chunk.extend_from_slice(&announced);
+                    }
+                    if !chunk.is_empty() {
+                        return Some(chunk.freeze());
+                    }
+                }
+                Start::Events(_) => return self.next_events().await,
+            }
+        }
+    }
+
+    /// Turns from the snapshot to the events; returns the bookmark that tells the client so, if it asked.
+    fn begin_events(&mut self) -> Bytes {
+        let nothing = Start::Failed(Box::new(Status::internal("a watch without a source")));
+        match std::mem::replace(&mut self.start, nothing) {
+            Start::Snapshot { revision, announce, then, .. } => {
+                self.start = Start::Events(then);
+                if announce { self.writer.bookmark(revision, true) } else { Bytes::new() }
+            }
+            other => {
+                self.start = other;
+                Bytes::new()
+            }
+        }
+    }
+
+    async fn next_events(&mut self) -> Option<Bytes> {
+        let Start::Events(events) = &mut self.start else { return None };
+        let [space, server, kind] = &self.ended;
+        loop {
+            let bookmark_due = match &mut self.bookmarks {
+                Some(interval) => Either::Left(async move {
+                    interval.tick().await;
+                }),
+                None => Either::Right(std::future::pending()),
+            };
+            tokio::select! {
+                biased;
+                () = cancelled(space.as_ref()) => return None,
+                () = cancelled(server.as_ref()) => return None,
+                () = cancelled(kind.as_ref()) => return None,
+                batch = events.next() => match batch {
+                    Ok(batch) => {
+                        let bytes = self.writer.batch(&batch);
+                        if !bytes.is_empty() {
+                            return Some(bytes);
+                        }
+                    }
+                    Err(Lost::TooSlow) => {
+                        self.done = true;
+                        let message = "too old resource version: the watcher did not keep up with the events";
+                        return Some(error_event(&expired(message, None)));
+                    }
+                    Err(Lost::Closed(_)) => return None,
+                },
+                () = bookmark_due => return Some(self.writer.bookmark(events.progress(), false)),
+                () = &mut self.deadline => {
+                    self.done = true;
+                    let last = self.bookmarks.is_some().then(|| self.writer.bookmark(events.progress(), false));
+                    return last;
+                }
+            }
+        }
+    }
+}
+
+async fn cancelled(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn error_event(status: &Status) -> Bytes {
+    let mut line = json!({"type": "ERROR", "object": status}).to_string();
+    line.push('\n');
+    line.into()
+}
+
+/// Writes events in the form that was agreed on.
+struct Writer {
+    kind: Arc<Kind>,
+    form: Form,
+    selection: Selection,
+    /// For the Table form.
+    table: Option<Table>,
+}
+
+impl Writer {
+    /// The bytes of a batch, without what the selection leaves out.
+    fn batch(&mut self, batch: &[Arc<Event>]) -> Bytes {
+        // The most common batch is one event that others watch as well: its bytes are shared.
+        if let [event] = batch
+            && let Some(frame) = self.shared(event)
+        {
+            return frame;
+        }
+        let mut bytes = BytesMut::new();
+        for event in batch {
+            match self.shared(event) {
+                Some(frame) => bytes.extend_from_slice(&frame),
+                None => {
+                    if let Some(change) = self.change(event) {
+                        self.append(change, &event.entry, &mut bytes);
+                    }
+                }
+            }
+        }
+        bytes.freeze()
+    }
+
+    /// The bytes that all watchers of the plain form share, if this is one.
+    fn shared(&self, event: &Event) -> Option<Bytes> {
+        if self.form != Form::Whole || !self.selection.is_everything() {
+            return None;
+        }
+        let value = present::whole(&self.kind, &event.entry);
+        // What had to be converted is another version than the one that is shared.
+        if value != event.entry.value {
+            return None;
+        }
+        let line = || {
+            let change = match event.change {
+                Change::Created => "ADDED",
+                Change::Updated => "MODIFIED",
+                Change::Deleted => "DELETED",
+            };
+            let mut line = BytesMut::with_capacity(value.len() + 40);
+            enclose(change, &value, &mut line);
+            line.freeze()
+        };
+        Some(event.frame.get_or_init(line).clone())
+    }
+
+    /// What an event means to somebody who sees only what is selected.
+    fn change(&self, event: &Event) -> Option<&'static str> {
+        let now = self.selection.matches(&event.entry);
+        let before = event.previous.as_ref().is_some_and(|previous| self.selection.matches(previous));
+        match (event.change, before, now) {
+            (Change::Created, _, true) | (Change::Updated, false, true) => Some("ADDED"),
+            (Change::Updated, true, true) => Some("MODIFIED"),
+            (Change::Updated, true, false) | (Change::Deleted, true, _) => Some("DELETED"),
+            (Change::Created, _, false) | (Change::Updated, false, false) | (Change::Deleted, false, _) => None,
+        }
+    }
+
+    fn append(&mut self, change: &str, entry: &Entry, out: &mut BytesMut) {
+        match (self.form, &mut self.table) {
+            (Form::Table(_), Some(table)) => enclose(change, &table.event(entry), out),
+            (Form::Metadata(version), _) => enclose(change, &present::metadata(version, entry), out),
+            _ => enclose(change, &present::whole(&self.kind, entry), out),
+        }
+    }
+
+    /// Tells which revision the watcher has reached; `initial` also that it has seen all that was there.
+    fn bookmark(&mut self, revision: Revision, initial: bool) -> Bytes {
+        let mut metadata = Map::new();
+        metadata.insert("creationTimestamp".into(), Value::Null);
+        metadata.insert("resourceVersion".into(), revision.to_string().into());
+        if initial {
+            metadata.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
+        }
+        let object = match (self.form, &mut self.table) {
+            (Form::Table(_), Some(table)) => table.bookmark(metadata),
+            (Form::Metadata(version), _) => json!({"kind": "PartialObjectMetadata",
+                "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata}),
+            _ => json!({"kind": self.kind.served.kind, "apiVersion": self.kind.api_version, "metadata": metadata}),
+        };
+        let mut line = BytesMut::new();
+        enclose("BOOKMARK", object.to_string().as_bytes(), &mut line);
+        line.freeze()
+    }
+}
+
+fn enclose(change: &str, object: &[u8], out: &mut BytesMut) {
+    out.extend_from_slice(br#"{"type":""#);
+    out.extend_from_slice(change.as_bytes());
+    out.extend_from_slice(br#"","object":"#);
+    out.extend_from_slice(object);
+    out.extend_from_slice(b"}\n");
+}
