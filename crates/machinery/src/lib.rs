@@ -4,9 +4,11 @@
 
 pub mod apply;
 pub mod defaulting;
+pub mod diff;
 pub mod field;
 pub mod name;
 pub mod patch;
 pub mod protobuf;
+pub mod quantity;
 pub mod schema;
 pub mod selector;
