@@ -4,6 +4,7 @@
 
 pub mod binding;
 pub mod digest;
+pub mod space;
 pub mod status;
 pub mod transform;
 pub mod transport;

@@ -259,6 +259,11 @@ impl Index {
         ))
     }
 
+    /// What is wrong in a policy, in sentences for the user.
+    pub fn problems(&self, name: &BindingName) -> &[String] {
+        self.policies.get(name).map_or(&[], |policy| &policy.spec.problems)
+    }
+
     /// What every policy that selects the object asks for it.
     pub fn requests(&self, id: &ObjectId) -> Vec<Request<'_>> {
         let Some(entry) = self.entry(id) else { return Vec::new() };

@@ -3,10 +3,10 @@
 use super::object::ObjectId;
 use crate::digest::{Digest, Digester};
 use api::control::{
-    API_VERSION, Binding, BindingPolicy, BindingSpec, Destination, Modulation, ObjectReference, POLICY_FINALIZER,
-    Workload,
+    API_VERSION, BINDING_POLICIES, BINDINGS, Binding, BindingPolicy, BindingSpec, Destination, Modulation,
+    ObjectReference, POLICY_FINALIZER, Workload,
 };
-use api::{BindingName, ClusterName, GroupResource, ObjectMeta, OwnerReference};
+use api::{BindingName, ClusterName, GroupResource, Object, ObjectMeta, ObjectName, OwnerReference};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -154,6 +154,21 @@ impl fmt::Display for Op {
             Self::Delete { binding, .. } => write!(f, "delete binding {binding}"),
             Self::PolicyFinalizers { policy, finalizers, .. } => {
                 write!(f, "set finalizers of policy {policy} to [{}]", finalizers.join(" "))
+            }
+        }
+    }
+}
+
+impl From<&Op> for api::Op {
+    fn from(op: &Op) -> Self {
+        let place = |name: &BindingName| ObjectName::cluster(name.as_str());
+        match op {
+            Op::Create(binding) => Self::create(BINDINGS, Object::from_typed(binding)),
+            Op::Update { binding, patch } => Self::merge_patch(BINDINGS, place(binding), patch.clone()),
+            Op::Delete { binding, uid } => Self::delete_only(BINDINGS, place(binding), uid),
+            Op::PolicyFinalizers { policy, finalizers, resource_version } => {
+                let metadata = json!({"finalizers": finalizers, "resourceVersion": resource_version});
+                Self::merge_patch(BINDING_POLICIES, place(policy), json!({"metadata": metadata}))
             }
         }
     }

@@ -3,8 +3,8 @@
 use super::aggregate::aggregate;
 use crate::binding::Request;
 use api::control::{MULTI_WEC_STATUS_LABEL, SINGLETON_STATUS_LABEL};
-use api::{ClusterName, GroupKind, Object};
-use serde_json::{Map, Value};
+use api::{ClusterName, GroupKind, Object, ObjectName, Resource, Write};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -81,6 +81,23 @@ impl fmt::Display for Op {
     }
 }
 
+impl Op {
+    /// As a write to the object. A kind without a status subresource keeps its status in the object itself.
+    pub fn on(&self, resource: &Resource, name: &ObjectName, subresource: bool) -> api::Op {
+        match self {
+            Self::Labels(labels) => {
+                let patch = json!({"metadata": {"labels": labels}});
+                api::Op::merge_patch(resource.clone(), name.clone(), patch)
+            }
+            Self::Status(status) => {
+                let patch = json!([{"op": "add", "path": "/status", "value": status}]);
+                let op = api::Op::new(resource.clone(), name.clone(), Write::JsonPatch(patch));
+                if subresource { op.on_status() } else { op }
+            }
+        }
+    }
+}
+
 /// Kinds whose status says something of the WDS itself, and is never replaced.
 const OWN_STATUS: [(&str, &str); 2] = [("", "Namespace"), ("apiextensions.k8s.io", "CustomResourceDefinition")];
 
@@ -140,9 +157,8 @@ pub fn plan(object: &Object, wanted: &Return, returned: &Returned<'_>) -> Vec<Op
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::BindingName;
     use api::control::Modulation;
-    use api::{BindingName, ObjectName};
-    use serde_json::json;
 
     /// `s:a,b m:c -:d`: policies that ask for a singleton status, a multi-cluster one, none, and their clusters.
     fn wanted(text: &str) -> Return {

@@ -9,6 +9,7 @@ use api::control::{CustomTransform, CustomTransformStatus, EXPAND_TEMPLATES_ANNO
 use api::{GroupResource, Header, Object};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Metadata that a server gives, or that means something only where the object was made.
 const LOCAL_METADATA: [&str; 11] = [
@@ -35,20 +36,25 @@ const HEADLESS: &str = "None";
 
 /// The CustomTransforms of a WDS, read once.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Transforms(BTreeMap<GroupResource, Vec<Removal>>);
+pub struct Transforms(BTreeMap<GroupResource, Arc<[Removal]>>);
 
 impl Transforms {
+    /// What is removed from objects of a resource. As long as it is the same, so is what is sent.
+    pub fn of(&self, resource: &GroupResource) -> Arc<[Removal]> {
+        self.0.get(resource).cloned().unwrap_or_default()
+    }
+
     /// Reads CustomTransforms. Beside it, by name, what each is to be told: a path that cannot be read removes nothing.
     pub fn new<'a>(
         all: impl IntoIterator<Item = &'a CustomTransform>,
     ) -> (Self, BTreeMap<String, CustomTransformStatus>) {
-        let mut transforms = Self::default();
+        let mut by_resource: BTreeMap<GroupResource, Vec<Removal>> = BTreeMap::new();
         let mut statuses = BTreeMap::new();
         let mut names: BTreeMap<GroupResource, Vec<String>> = BTreeMap::new();
         let all: BTreeMap<_, _> = all.into_iter().map(|each| (each.metadata().name.clone(), each)).collect();
         for (name, each) in &all {
             let mut errors = Vec::new();
-            let removals = transforms.0.entry(subject(each)).or_default();
+            let removals = by_resource.entry(subject(each)).or_default();
             for (at, path) in each.spec.remove.iter().enumerate() {
                 match Removal::parse(path) {
                     Ok(removal) => removals.push(removal),
@@ -69,8 +75,8 @@ impl Transforms {
                 status.warnings.push(format!("{warning} {{{}}}", names.join(", ")));
             }
         }
-        transforms.0.retain(|_, removals| !removals.is_empty());
-        (transforms, statuses)
+        by_resource.retain(|_, removals| !removals.is_empty());
+        (Self(by_resource.into_iter().map(|(resource, removals)| (resource, removals.into())).collect()), statuses)
     }
 
     /// Makes of an object of the WDS what is sent to every cluster.

@@ -54,7 +54,7 @@ const APPLIED: &str = "Applied";
 
 impl From<Whole> for HeldWork {
     fn from(work: Whole) -> Self {
-        let progress = progress(&work.status);
+        let progress = progress(&work.status, work.metadata.generation);
         let mut meta = work.metadata;
         let mut take = |key: &str| meta.annotations.remove(key).unwrap_or_default();
         Self {
@@ -70,10 +70,14 @@ impl From<Whole> for HeldWork {
     }
 }
 
-fn progress(status: &ManifestWorkStatus) -> Progress {
+fn progress(status: &ManifestWorkStatus, generation: i64) -> Progress {
     let Some(applied) = status.conditions.iter().find(|condition| condition.type_ == APPLIED) else {
         return Progress::Waiting;
     };
+    // What it says is about an older spec.
+    if applied.observed_generation.is_some_and(|observed| observed < generation) {
+        return Progress::Waiting;
+    }
     if applied.is_true() {
         return Progress::Applied;
     }
@@ -95,6 +99,13 @@ impl HeldWork {
     /// Whether the work has this content: it was written with it, and its spec is the one of that write.
     pub(super) fn has(&self, content: &str) -> bool {
         self.content == content
+    }
+
+    /// Whether only what the cluster reports differs.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        let (one, two) = (self, other);
+        (&one.uid, one.generation, &one.binding, &one.content, one.deleting)
+            == (&two.uid, two.generation, &two.binding, &two.content, two.deleting)
     }
 }
 
@@ -163,6 +174,22 @@ impl Works {
     pub fn in_mailbox(&self, binding: &str, cluster: &ClusterName) -> Vec<Arc<HeldWork>> {
         let works = self.bindings.get(binding).and_then(|mailboxes| mailboxes.works.get(cluster));
         works.into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// One work of a Binding.
+    pub fn get(&self, binding: &str, cluster: &ClusterName, name: &str) -> Option<Arc<HeldWork>> {
+        self.bindings.get(binding)?.works.get(cluster)?.get(name).cloned()
+    }
+
+    /// How many works a Binding has.
+    pub fn count(&self, binding: &str) -> usize {
+        self.bindings.get(binding).map_or(0, |mailboxes| mailboxes.works.values().map(BTreeMap::len).sum())
+    }
+
+    /// Whether a Binding has works that are not being deleted.
+    pub fn has_lasting(&self, binding: &str) -> bool {
+        let works = self.bindings.get(binding).into_iter().flat_map(|mailboxes| mailboxes.works.values());
+        works.flat_map(BTreeMap::values).any(|work| !work.deleting)
     }
 
     /// The mailboxes in which a Binding has works.

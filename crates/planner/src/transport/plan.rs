@@ -2,9 +2,9 @@
 
 use super::bundle::Bundle;
 use super::held::HeldWork;
-use api::control::{BINDING_FINALIZER, Binding};
-use api::work::{BINDING_GENERATION_ANNOTATION, CONTENT_ANNOTATION, GROUP, MEMBERS_ANNOTATION};
-use api::{BindingName, ClusterName, ObjectName};
+use api::control::{BINDING_FINALIZER, BINDINGS, Binding};
+use api::work::{BINDING_GENERATION_ANNOTATION, CONTENT_ANNOTATION, GROUP, MANIFEST_WORKS, MEMBERS_ANNOTATION};
+use api::{BindingName, ClusterName, Object, ObjectName};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -81,6 +81,19 @@ impl Op {
     }
 }
 
+impl From<&Op> for api::Op {
+    fn from(op: &Op) -> Self {
+        match op {
+            Op::Create { .. } => {
+                let Value::Object(object) = op.body() else { unreachable!("a new work is an object") };
+                Self::create(MANIFEST_WORKS, Object(object))
+            }
+            Op::Update { .. } => Self::merge_patch(MANIFEST_WORKS, op.work(), op.body()),
+            Op::Delete { work, uid } => Self::delete_only(MANIFEST_WORKS, work.clone(), uid),
+        }
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self {
@@ -151,6 +164,13 @@ pub struct FinalizerOp {
     pub finalizers: Vec<String>,
     /// The resourceVersion at which this was decided.
     pub resource_version: String,
+}
+
+impl From<&FinalizerOp> for api::Op {
+    fn from(op: &FinalizerOp) -> Self {
+        let metadata = json!({"finalizers": op.finalizers, "resourceVersion": op.resource_version});
+        Self::merge_patch(BINDINGS, ObjectName::cluster(op.binding.as_str()), json!({"metadata": metadata}))
+    }
 }
 
 /// A Binding holds our finalizer before the first work is made from it, and until every work is being deleted. That a
