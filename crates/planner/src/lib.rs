@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits, asks the time, draws a random number or reads the environment.
 
+pub mod apply;
 pub mod binding;
 pub mod digest;
 pub mod space;
