@@ -68,6 +68,7 @@ pub fn open_disk(dir: &Path, clock: SharedClock) -> Result<Box<dyn Engine>, Open
         dead: Dead::default(),
         rewrite: None,
         closed_bytes: 0,
+        appended: 0,
         compact_from: 0,
     }))
 }
@@ -191,6 +192,8 @@ struct Disk {
     rewrite: Option<Rewrite>,
     /// Bytes of `closed`.
     closed_bytes: u64,
+    /// Bytes appended since the last housekeeping.
+    appended: u64,
     /// Not before there are so many records is compaction tried again.
     compact_from: u64,
 }
@@ -315,8 +318,9 @@ impl Disk {
 
     /// Copies a little more; true if there is more to do.
     fn step_rewrite(&mut self) -> bool {
+        let appended = std::mem::take(&mut self.appended);
         let Some(mut rewrite) = self.rewrite.take() else { return false };
-        match rewrite.step() {
+        match rewrite.step(appended) {
             Ok(None) => {
                 self.rewrite = Some(rewrite);
                 true
@@ -391,6 +395,7 @@ impl Engine for Disk {
         tail.file.write_all_at(frame, tail.offset).map_err(tail.io("write"))?;
         tail.file.sync_data().map_err(tail.io("sync"))?;
         tail.offset = end;
+        self.appended += frame.len() as u64;
         self.builder.clear();
         self.last = last.revision;
         self.records += records.len() as u64;

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// How much one step reads, in bytes: under a millisecond, which is what a commit may have to wait for it.
+/// How much one step reads at least, in bytes: under a millisecond, which is what a commit may have to wait for it.
 const STEP_BYTES: u64 = 256 << 10;
 /// How much is written between two syncs, in bytes: one sync of everything at the end would hold commits up.
 const SYNC_BYTES: u64 = 2 << 20;
@@ -85,9 +85,10 @@ impl Rewrite {
         move |source| EngineError::Io { action, path: path.clone(), source }
     }
 
-    /// Copies a little; hands out the new base when it is in place.
-    pub(super) fn step(&mut self) -> Result<Option<Done>, EngineError> {
-        let mut budget = STEP_BYTES;
+    /// Copies a little, but twice what was `appended` meanwhile, so that it ends however fast the log grows. Hands out
+    /// the new base when it is in place.
+    pub(super) fn step(&mut self, appended: u64) -> Result<Option<Done>, EngineError> {
+        let mut budget = STEP_BYTES.max(appended * 2);
         while budget > 0 {
             let Some(scan) = &mut self.scan else {
                 let Some(source) = self.sources.pop_front() else { return self.finish().map(Some) };
