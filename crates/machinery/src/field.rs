@@ -1,7 +1,7 @@
 //! Paths to fields, and what is wrong there in the words of the stock server (`k8s.io/apimachinery`'s field errors).
 
 use api::Cause;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt;
 
 /// One step of a [`Path`].
@@ -99,6 +99,46 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f).map(|_| ())
     }
+}
+
+/// The value at a dotted path of declared fields, such as `spec.replicas`.
+pub fn at<'v>(map: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
+    let mut parts = path.split('.');
+    let mut value = map.get(parts.next()?)?;
+    for part in parts {
+        value = value.get(part)?;
+    }
+    Some(value)
+}
+
+/// The text at a dotted path; empty if there is none.
+pub fn text_at<'v>(map: &'v Map<String, Value>, path: &str) -> &'v str {
+    at(map, path).and_then(Value::as_str).unwrap_or("")
+}
+
+/// The whole number at a dotted path.
+pub fn int_at(map: &Map<String, Value>, path: &str) -> Option<i64> {
+    at(map, path).and_then(Value::as_i64)
+}
+
+/// Whether the flag at a dotted path is set.
+pub fn flag_at(map: &Map<String, Value>, path: &str) -> bool {
+    at(map, path).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// The list at a dotted path; empty if there is none.
+pub fn list_at<'v>(map: &'v Map<String, Value>, path: &str) -> &'v [Value] {
+    at(map, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The objects of the list at a dotted path; what is not an object is left out.
+pub fn objects_at<'v>(map: &'v Map<String, Value>, path: &str) -> impl Iterator<Item = &'v Map<String, Value>> {
+    list_at(map, path).iter().filter_map(Value::as_object)
+}
+
+/// The object at a dotted path.
+pub fn object_at<'v>(map: &'v Map<String, Value>, path: &str) -> Option<&'v Map<String, Value>> {
+    at(map, path).and_then(Value::as_object)
 }
 
 /// A value as field errors print it: text quoted, everything else as JSON.

@@ -1,6 +1,7 @@
 //! Defaults that depend on more than one field.
 
 use super::{Fields, at_path, is_blank, set_path};
+use crate::field::text_at as text;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
@@ -22,10 +23,6 @@ pub(super) const FUNCTIONS: &[(&str, fn(&mut Fields))] = &[
     ("batch.v1.Job", job),
     ("apiextensions.v1.CustomResourceDefinition", definition_names),
 ];
-
-fn text<'f>(fields: &'f Fields, path: &str) -> &'f str {
-    at_path(fields, path).and_then(Value::as_str).unwrap_or("")
-}
 
 /// `Always` for `latest`, which is also what an image without tag and digest means.
 fn policy_of_image(image: &str) -> &'static str {

@@ -7,6 +7,7 @@
 mod functions;
 mod rows;
 
+use crate::field::at as at_path;
 use crate::schema::{Form, NodeId, Schema, Schemas};
 use rows::{If, Row, When};
 use serde_json::{Map, Value};
@@ -82,16 +83,6 @@ fn walk(value: &mut Value, at: NodeId, set: &Schemas) {
 fn last_three(definition: &str) -> &str {
     let dot = definition.bytes().enumerate().rev().filter(|(_, b)| *b == b'.').nth(2);
     dot.map_or(definition, |(at, _)| &definition[at + 1..])
-}
-
-/// The value at a dotted path.
-fn at_path<'v>(map: &'v Fields, path: &str) -> Option<&'v Value> {
-    let mut parts = path.split('.');
-    let mut value = map.get(parts.next()?)?;
-    for part in parts {
-        value = value.get(part)?;
-    }
-    Some(value)
 }
 
 /// Sets the value at a dotted path; the objects on the way are made.
