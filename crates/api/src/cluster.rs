@@ -2,7 +2,7 @@
 //! `cluster.open-cluster-management.io`, and AppliedManifestWork of `work.open-cluster-management.io`.
 
 use crate::control::null_is_empty;
-use crate::{Condition, Header, ObjectMeta, Resource, Timestamp};
+use crate::{Condition, Header, LabelSelector, ObjectMeta, Resource, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,31 @@ pub const SIGNING_REQUESTS: Resource =
     Resource::cluster("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest");
 /// The signer of client certificates.
 pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
+
+/// API group of add-ons.
+pub const ADDON_GROUP: &str = "addon.open-cluster-management.io";
+/// API group that exists in RBAC rules only: who may accept clusters and renew certificates.
+pub const REGISTER_GROUP: &str = "register.open-cluster-management.io";
+/// ManagedClusterAddOns, in the mailboxes of the ITS.
+pub const MANAGED_CLUSTER_ADDONS: Resource =
+    Resource::namespaced(ADDON_GROUP, "v1alpha1", "managedclusteraddons", "ManagedClusterAddOn");
+
+/// On a ManagedCluster: the one exclusive cluster set that it is in.
+pub const CLUSTER_SET_LABEL: &str = "cluster.open-cluster-management.io/clusterset";
+/// On a ManagedCluster: do not compare clocks.
+pub const SKIP_CLOCK_ANNOTATION: &str = "registration.open-cluster-management.io/skip-clock-sync-check";
+/// On a ManagedCluster that was accepted without an administrator: when.
+pub const AUTOMATICALLY_ACCEPTED_ANNOTATION: &str = "open-cluster-management.io/automatically-accepted-on";
+/// The cluster set of clusters that are in no other.
+pub const DEFAULT_SET: &str = "default";
+/// The cluster set of all clusters.
+pub const GLOBAL_SET: &str = "global";
+/// Namespace of the agent in a WEC.
+pub const AGENT_NAMESPACE: &str = "open-cluster-management-agent";
+/// Secret in [`AGENT_NAMESPACE`] with the agent's credentials for the hub.
+pub const HUB_SECRET: &str = "hub-kubeconfig-secret";
+/// Group of everybody who presents a bootstrap token for joining.
+pub const BOOTSTRAP_GROUP: &str = "system:bootstrappers:managedcluster";
 
 /// On everything of one cluster in the ITS: its name.
 pub const CLUSTER_NAME_LABEL: &str = "open-cluster-management.io/cluster-name";
@@ -53,6 +78,8 @@ pub const JOINED: &str = "ManagedClusterJoined";
 pub const AVAILABLE: &str = "ManagedClusterConditionAvailable";
 /// Condition: the clocks of hub and cluster agree.
 pub const CLOCK_SYNCED: &str = "ManagedClusterConditionClockSynced";
+/// Condition: what holds a cluster that is being deleted.
+pub const DELETING: &str = "Deleting";
 /// Taint of a cluster that is not heard of.
 pub const UNREACHABLE_TAINT: &str = "cluster.open-cluster-management.io/unreachable";
 /// Taint of a cluster whose API server does not answer.
@@ -213,5 +240,93 @@ pub struct AppliedResource {
 impl Header for AppliedManifestWork {
     fn metadata(&self) -> &ObjectMeta {
         &self.metadata
+    }
+}
+
+/// A fact that a cluster tells about itself: `cluster.open-cluster-management.io/v1alpha1`, in a WEC.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct ClusterClaim {
+    pub api_version: String,
+    pub kind: String,
+    pub metadata: ObjectMeta,
+    pub spec: ClusterClaimSpec,
+}
+
+/// `ClusterClaim.spec`
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct ClusterClaimSpec {
+    pub value: String,
+}
+
+impl Header for ClusterClaim {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+/// A group of clusters: `cluster.open-cluster-management.io/v1beta2`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct ManagedClusterSet {
+    pub api_version: String,
+    pub kind: String,
+    pub metadata: ObjectMeta,
+    pub spec: ManagedClusterSetSpec,
+    pub status: ManagedClusterSetStatus,
+}
+
+/// `ManagedClusterSet.spec`
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs)]
+pub struct ManagedClusterSetSpec {
+    pub cluster_selector: ClusterSelector,
+}
+
+/// Which clusters are in a set.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterSelector {
+    /// `ExclusiveClusterSetLabel` (those whose [`CLUSTER_SET_LABEL`] names the set) or `LabelSelector`.
+    pub selector_type: String,
+    /// For `LabelSelector`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_selector: Option<LabelSelector>,
+}
+
+/// `ManagedClusterSet.status`
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct ManagedClusterSetStatus {
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+impl Header for ManagedClusterSet {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_an_agent_of_any_make_sends_is_read() {
+        let sent = json!({"kind": "ManagedCluster", "apiVersion": "cluster.open-cluster-management.io/v1",
+            "metadata": {"name": "c1", "creationTimestamp": null},
+            "spec": {"hubAcceptsClient": false}, "status": {"conditions": null, "version": {}}});
+        let cluster: ManagedCluster = serde_json::from_value(sent).unwrap();
+        assert_eq!((cluster.metadata.name.as_str(), cluster.lease_duration_seconds()), ("c1", 60));
+        assert_eq!(cluster.condition(JOINED), None);
+        assert_eq!(agent_user("c1", "a1"), "system:open-cluster-management:c1:a1");
     }
 }

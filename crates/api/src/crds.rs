@@ -15,8 +15,25 @@ pub const WDS: &[&str] = &[
     crd!("statuscollectors.control.kubestellar.io"),
 ];
 
-/// What an inventory and transport space needs for KubeStellar.
-pub const ITS: &[&str] = &[crd!("workstatuses.control.kubestellar.io")];
+/// What an inventory and transport space needs: the inventory, the works, the add-ons, and what is returned.
+pub const ITS: &[&str] = &[
+    crd!("addondeploymentconfigs.addon.open-cluster-management.io"),
+    crd!("clustermanagementaddons.addon.open-cluster-management.io"),
+    crd!("managedclusteraddons.addon.open-cluster-management.io"),
+    crd!("managedclusters.cluster.open-cluster-management.io"),
+    crd!("managedclustersetbindings.cluster.open-cluster-management.io"),
+    crd!("managedclustersets.cluster.open-cluster-management.io"),
+    crd!("manifestworks.work.open-cluster-management.io"),
+    crd!("placementdecisions.cluster.open-cluster-management.io"),
+    crd!("placements.cluster.open-cluster-management.io"),
+    crd!("workstatuses.control.kubestellar.io"),
+];
+
+/// What an agent needs in its cluster.
+pub const WEC: &[&str] = &[
+    crd!("appliedmanifestworks.work.open-cluster-management.io"),
+    crd!("clusterclaims.cluster.open-cluster-management.io"),
+];
 
 /// What the hosting space needs.
 pub const HOSTING: &[&str] =

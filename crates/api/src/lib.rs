@@ -3,8 +3,8 @@
 //!
 //! Nothing here acts: no IO, no clock, no randomness. Algorithms on objects are in `machinery`.
 
-mod condition;
 pub mod cluster;
+mod condition;
 pub mod control;
 pub mod crds;
 mod meta;
