@@ -6,6 +6,7 @@ pub mod apply;
 pub mod defaulting;
 pub mod diff;
 pub mod field;
+pub mod jsonpath;
 pub mod name;
 pub mod patch;
 pub mod protobuf;

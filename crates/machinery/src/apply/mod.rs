@@ -96,7 +96,9 @@ pub fn apply(
     };
     let fields = walk::fields_of(&config.0, root).recursive_difference(writer.reset);
     let merged = walk::merge(&base.0, &config.0, root);
-    let mut result = Object(prune(merged, &last_fields, &fields, &mut entries, root));
+    let pruned = prune(merged, &last_fields, &fields, &mut entries, root);
+    // A map that lost all it had went, but the config may want it empty.
+    let mut result = Object(walk::merge(&pruned, &config.0, root));
 
     let difference = walk::compare(&base.0, &result.0, root);
     let counted = Difference {
@@ -262,3 +264,6 @@ fn same_but_nulls(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
