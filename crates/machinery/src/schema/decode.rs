@@ -3,6 +3,7 @@
 
 use super::node::{Form, Node, NodeId, Schema, Schemas};
 use crate::field::{Path, Step, quote};
+use crate::quantity::Quantity;
 use api::Timestamp;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -117,6 +118,9 @@ impl Walk<'_> {
                     }
                     if !value.is_null() {
                         failed = self.value(value, child, &place).err();
+                    }
+                    if failed.is_none() && matches!(special(self.set.node(child)), Special::Quantity) {
+                        round_up(value);
                     }
                     true
                 });
@@ -325,8 +329,22 @@ fn quantity(value: &mut Value) -> Result<(), DecodeError> {
         Value::Number(number) => number.to_string(),
         _ => String::from("-"),
     };
-    *value = text.into();
+    let amount: Quantity = text.parse().map_err(|error: crate::quantity::ParseError| DecodeError(error.to_string()))?;
+    let canonical = amount.to_string();
+    *value = canonical.into();
     Ok(())
+}
+
+/// Amounts of resources are held to a thousandth.
+fn round_up(value: &mut Value) {
+    const MILLI: i128 = 1_000_000;
+    let Some(amount) = Quantity::from_value(value) else { return };
+    if amount.nanos() % MILLI != 0 {
+        let milli = amount.nanos().div_euclid(MILLI) + 1;
+        if let Ok(rounded) = format!("{milli}m").parse::<Quantity>() {
+            *value = rounded.to_string().into();
+        }
+    }
 }
 
 /// Where standard, padded base64 ends to be that.
@@ -362,6 +380,7 @@ mod tests {
                 "finalizers": {"type": "array", "items": {"type": "string"}}}},
             "io.k8s.apimachinery.pkg.apis.meta.v1.Time": {"type": "string", "format": "date-time"},
             "io.k8s.apimachinery.pkg.runtime.RawExtension": {"type": "object"},
+            "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": "string"},
             "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": "string", "format": "int-or-string"},
             "io.k8s.api.apps.v1.DeploymentSpec": {"type": "object", "required": ["containers"], "properties": {
                 "replicas": {"type": "integer", "format": "int32"},
@@ -369,6 +388,7 @@ mod tests {
                 "surge": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.util.intstr.IntOrString"},
                 "raw": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.runtime.RawExtension"},
                 "data": {"type": "object", "additionalProperties": {"type": "string", "format": "byte"}},
+                "limits": {"type": "object", "additionalProperties": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.api.resource.Quantity"}},
                 "empty": {"$ref": "#/definitions/io.k8s.api.core.v1.Container"},
                 "containers": {"type": "array", "items": {"$ref": "#/definitions/io.k8s.api.core.v1.Container"}}}},
             "io.k8s.api.core.v1.Container": {"type": "object", "properties": {
@@ -435,6 +455,20 @@ mod tests {
             error
                 .message("Deployment", "v1")
                 .starts_with("Deployment in version \"v1\" cannot be handled as a Deployment: json: ")
+        );
+    }
+
+    #[test]
+    fn quantities_are_written_in_their_canonical_form() {
+        reads(
+            json!({"spec": {"limits": {"cpu": 0.5, "memory": "1024Mi", "tiny": "100u", "one": 1}}}),
+            json!({"spec": {"limits": {"cpu": "500m", "memory": "1Gi", "tiny": "1m", "one": "1"}}}),
+            &[],
+        );
+        fails(json!({"spec": {"limits": {"cpu": "1x"}}}), "unable to parse quantity's suffix");
+        fails(
+            json!({"spec": {"limits": {"cpu": "much"}}}),
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
         );
     }
 
