@@ -81,8 +81,12 @@ pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Kind> 
 /// The schema of anything that has a group, version and kind: served kinds, their lists, and what subresources speak
 /// (`Scale`, `Eviction`, `TokenRequest`, `DeleteOptions`).
 pub fn schema(group: &str, version: &str, kind: &str) -> Option<Schema> {
-    let name = ROWS.definitions.get(&(group, version, kind))?;
-    schemas().named(name)
+    schemas().named(definition(group, version, kind)?)
+}
+
+/// Name of the definition of a group, version and kind.
+pub(crate) fn definition(group: &str, version: &str, kind: &str) -> Option<&'static str> {
+    ROWS.definitions.get(&(group, version, kind)).copied()
 }
 
 /// All schemas.

@@ -46,7 +46,7 @@ pub(crate) fn table(descriptors: &[u8], presence: &str, definitions: &Map<String
         }
     }
     for (message, lines) in &writer.lines {
-        write!(out, "message {message}{lines}\n")?;
+        writeln!(out, "message {message}{lines}")?;
     }
     Ok(out)
 }

@@ -4,6 +4,7 @@ mod documents;
 mod served;
 mod version;
 
+pub(crate) use documents::hex_digest;
 pub use documents::{Discovery, Document, Release};
 pub use served::{ServedKind, Subresource, Text, Verb, Verbs};
 pub use version::compare_versions;
