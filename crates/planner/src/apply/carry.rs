@@ -8,7 +8,13 @@ use serde_json::Value;
 const LATE: [(&str, &[&str]); 6] = [
     (
         "Service",
-        &["/spec/clusterIP", "/spec/clusterIPs", "/spec/ipFamilies", "/spec/ipFamilyPolicy", "/spec/healthCheckNodePort"],
+        &[
+            "/spec/clusterIP",
+            "/spec/clusterIPs",
+            "/spec/ipFamilies",
+            "/spec/ipFamilyPolicy",
+            "/spec/healthCheckNodePort",
+        ],
     ),
     ("PersistentVolumeClaim", &["/spec/volumeName", "/spec/storageClassName", "/spec/volumeMode"]),
     ("PersistentVolume", &["/spec/claimRef"]),
@@ -39,11 +45,11 @@ pub(super) fn over(live: &Object, next: &mut Object) {
             // Of a map of labels, those that only the cluster knows.
             Some(Value::Object(held)) if kind == "Job" => {
                 if let Value::Object(live) = value {
-                    live.into_iter().filter(|(key, _)| key.ends_with("controller-uid") || key.ends_with("job-name")).for_each(
-                        |(key, value)| {
+                    live.into_iter()
+                        .filter(|(key, _)| key.ends_with("controller-uid") || key.ends_with("job-name"))
+                        .for_each(|(key, value)| {
                             held.entry(key).or_insert(value);
-                        },
-                    );
+                        });
                 }
             }
             Some(_) => {}

@@ -2,7 +2,14 @@
 
 /// Kinds by the round in which they are applied. What is in no round comes after all of them.
 const ROUNDS: [&[&str]; 7] = [
-    &["PriorityClass", "Namespace", "CustomResourceDefinition", "StorageClass", "PersistentVolume", "PodSecurityPolicy"],
+    &[
+        "PriorityClass",
+        "Namespace",
+        "CustomResourceDefinition",
+        "StorageClass",
+        "PersistentVolume",
+        "PodSecurityPolicy",
+    ],
     &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
     &["NetworkPolicy", "ResourceQuota", "LimitRange", "PodDisruptionBudget", "ServiceAccount"],
     &["Secret", "ConfigMap", "PersistentVolumeClaim"],

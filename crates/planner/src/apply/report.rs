@@ -33,9 +33,8 @@ pub struct Report {
 /// Sums up the outcomes of a work at a generation. Times change only where truths do.
 pub fn report(held: &ManifestWorkStatus, outcomes: &[Outcome], generation: i64, now: Timestamp) -> Report {
     let mut status = held.clone();
-    status.resource_status = ManifestResourceStatus {
-        manifests: outcomes.iter().map(|outcome| manifest(held, outcome, now)).collect(),
-    };
+    status.resource_status =
+        ManifestResourceStatus { manifests: outcomes.iter().map(|outcome| manifest(held, outcome, now)).collect() };
     let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
     let applied = if failed.is_empty() {
         Condition::new("Applied", ConditionStatus::True, "AppliedManifestWorkComplete", "Apply manifest work complete")
@@ -83,8 +82,7 @@ fn manifest(held: &ManifestWorkStatus, outcome: &Outcome, now: Timestamp) -> Man
             Condition::new("Available", ConditionStatus::False, "ResourceNotAvailable", "Resource is not available")
         }
     };
-    let feedback =
-        Condition::new("StatusFeedbackSynced", ConditionStatus::True, "NoStatusFeedbackSynced", "");
+    let feedback = Condition::new("StatusFeedbackSynced", ConditionStatus::True, "NoStatusFeedbackSynced", "");
     set_condition(&mut conditions, applied, now);
     set_condition(&mut conditions, available, now);
     set_condition(&mut conditions, feedback, now);

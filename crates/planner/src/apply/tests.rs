@@ -173,5 +173,9 @@ fn reports_settle() {
     let said: Vec<_> = bad.status.conditions.iter().map(|c| (c.reason.as_str(), c.observed_generation)).collect();
     assert_eq!(said, [("AppliedManifestWorkFailed", Some(4)), ("ResourcesNotAvailable", Some(4))]);
     assert_eq!(applied_resources(&[outcome(None, Some("u")), outcome(Some("x"), None)]).len(), 1);
-    assert!(rank("Namespace") < rank("ConfigMap") && rank("ConfigMap") < rank("Deployment") && rank("X") > rank("APIService"));
+    assert!(
+        rank("Namespace") < rank("ConfigMap")
+            && rank("ConfigMap") < rank("Deployment")
+            && rank("X") > rank("APIService")
+    );
 }

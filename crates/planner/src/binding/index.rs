@@ -299,6 +299,11 @@ impl Index {
         self.resource(resource).map(Resource::group_version_kind)
     }
 
+    /// The objects of a resource.
+    pub fn names(&self, resource: &GroupResource) -> Vec<ObjectName> {
+        self.resources.get(resource).into_iter().flat_map(|tracked| tracked.objects.keys().cloned()).collect()
+    }
+
     /// The key under which an object is known, for sets that share it.
     pub fn id(&self, resource: &GroupResource, name: &ObjectName) -> Option<Arc<ObjectId>> {
         self.resources.get(resource)?.objects.get(name).map(|entry| entry.id.clone())

@@ -41,6 +41,13 @@ pub struct WorkloadHeader {
     pub deleting: bool,
 }
 
+impl WorkloadHeader {
+    /// Whether a label of ours says that the object shows a status that was returned.
+    pub fn shows_status(&self) -> bool {
+        STATUS_LABELS.iter().any(|label| self.labels.contains_key(*label))
+    }
+}
+
 /// Labels that say where a status came from. They are ours, change with the status, and are never delivered.
 pub(crate) const STATUS_LABELS: [&str; 2] = [SINGLETON_STATUS_LABEL, MULTI_WEC_STATUS_LABEL];
 

@@ -1,0 +1,353 @@
+//! Beside one WDS: the reflectors and state that its three reconcilers share, and how they start.
+//!
+//! ```text
+//! policies, objects, clusters ─> Index ──> binding  (asked -> resolved)
+//! Bindings, transforms, works ─> Works ──> transport (resolved -> sent)
+//! WorkStatuses ─> Statuses, the Index ───> status   (seen -> told)
+//! ```
+//!
+//! Nothing is written before every first list has been seen: what is not known yet must not look like what is gone.
+
+use crate::binding::Binder;
+use crate::discovery::Discovery;
+use crate::status::{Statuses, Tell, Teller};
+use crate::transport::{Deliveries, Send, Sender};
+use crate::{apply_crds, until_done};
+use api::control::{
+    BINDING_POLICIES, BINDINGS, Binding, BindingPolicy, CUSTOM_TRANSFORMS, CustomTransform, PROPERTIES_NAMESPACE,
+    REPORT_NAMESPACE, STATUS_COLLECTORS,
+};
+use api::work::{MANIFEST_WORKS, WDS_LABEL, WORK_STATUSES};
+use api::{BindingName, ClusterName, GroupResource, Object, ObjectName, Op, PartialObject, Resource, SpaceName};
+use client::{Changes, Client, Reflector, Selection};
+use clock::SharedClock;
+use controller::{Queue, Result, Shutdown, execute};
+use parking_lot::Mutex;
+use planner::binding::{ClusterHeader, Index, Touched};
+use planner::transform::Transforms;
+use planner::transport::{HeldWork, Limits, Works, label_value};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::task::JoinSet;
+
+const MANAGED_CLUSTERS: Resource =
+    Resource::cluster("cluster.open-cluster-management.io", "v1", "managedclusters", "ManagedCluster");
+const NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespace");
+
+/// Policies are resolved in memory; a worker only waits for the write of its Binding.
+const BINDING_WORKERS: usize = 4;
+/// Each waits for one mailbox at a time: enough that some slow ones do not hold up the others.
+const TRANSPORT_WORKERS: usize = 32;
+/// Each waits for one object of the WDS at a time.
+const STATUS_WORKERS: usize = 16;
+
+/// What is beside one WDS, and what it is told.
+pub struct WdsConfig {
+    /// The name of the WDS, in names and labels of what is sent.
+    pub name: SpaceName,
+    /// The WDS.
+    pub wds: Client,
+    /// The ITS that it sends to.
+    pub its: Client,
+    /// Tells when a condition changed.
+    pub clock: SharedClock,
+    /// How much goes into one ManifestWork.
+    pub limits: Limits,
+}
+
+/// Serves a WDS until told to stop. While the WDS or the ITS cannot be reached, or the ITS is no OCM hub yet, it waits.
+pub async fn run(config: WdsConfig, shutdown: Shutdown) {
+    let its = config.its.clone();
+    let serving = async {
+        until_done("set up the WDS", || set_up(&config.wds, api::crds::WDS, REPORT_NAMESPACE)).await;
+        // Whoever runs beside the ITS brings its kinds.
+        until_done("wait for the ITS", || established(&its, "managedclusters.cluster.open-cluster-management.io"))
+            .await;
+        until_done("wait for the ITS", || established(&its, "manifestworks.work.open-cluster-management.io")).await;
+        until_done("set up the ITS", || set_up(&its, &[], PROPERTIES_NAMESPACE)).await;
+    };
+    if shutdown.run_until_cancelled(serving).await.is_none() {
+        return;
+    }
+    let world = Arc::new(World::start(config));
+    let mut tasks = JoinSet::new();
+    let discovery = Discovery::start(world.clone());
+    if shutdown.run_until_cancelled(world.first_look(&discovery)).await.is_none() {
+        return;
+    }
+    tracing::info!("WDS {}: all is known, {} policies", world.name, world.policies.len());
+    tasks.spawn(discovery.follow(shutdown.clone()));
+    tasks.spawn(follow_policies(world.clone()));
+    tasks.spawn(follow_bindings(world.clone()));
+    tasks.spawn(follow_clusters(world.clone()));
+    tasks.spawn(follow_works(world.clone()));
+    tasks.spawn(follow_transforms(world.clone()));
+    tasks.spawn(follow_collectors(world.clone()));
+    tasks.spawn(crate::status::follow(world.clone(), its));
+    tokio::join!(
+        controller::run(Arc::new(Binder(world.clone())), world.resolve.clone(), BINDING_WORKERS, shutdown.clone()),
+        controller::run(Arc::new(Sender(world.clone())), world.send.clone(), TRANSPORT_WORKERS, shutdown.clone()),
+        controller::run(Arc::new(Teller(world.clone())), world.tell.clone(), STATUS_WORKERS, shutdown.clone()),
+    );
+}
+
+async fn set_up(space: &Client, crds: &[&str], namespace: &str) -> Result<()> {
+    if !crds.is_empty() {
+        apply_crds(space, crds).await?;
+    }
+    let name = ObjectName::cluster(namespace);
+    if space.find::<PartialObject>(&NAMESPACES, &name).await?.is_none() {
+        match execute(space, &Op::create(NAMESPACES, Object::new("v1", "Namespace", &name))).await {
+            Err(controller::Error::Op { cause, .. }) if cause.is_already_exists() => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn established(space: &Client, crd: &str) -> Result<()> {
+    Ok(space.wait_established(crd).await?)
+}
+
+/// What the reconcilers of one WDS share.
+pub(crate) struct World {
+    pub name: SpaceName,
+    pub limits: Limits,
+    pub clock: SharedClock,
+    /// The WDS, as each reconciler writes to it.
+    pub binder: Client,
+    pub sender: Client,
+    pub teller: Client,
+    /// The ITS, as the transport writes to it.
+    pub its: Client,
+    pub policies: Reflector<BindingPolicy>,
+    pub bindings: Reflector<Binding>,
+    pub transforms: Reflector<CustomTransform>,
+    pub collectors: Reflector<PartialObject>,
+    pub clusters: Reflector<ClusterHeader>,
+    pub works: Reflector<HeldWork>,
+    pub index: Mutex<Index>,
+    /// Resources whose objects have a status of their own to write.
+    pub with_status: Mutex<HashSet<GroupResource>>,
+    pub held: Mutex<Works>,
+    pub statuses: Mutex<Statuses>,
+    /// Whether the ITS has told all statuses that it has.
+    pub statuses_known: AtomicBool,
+    pub removals: Mutex<Arc<Transforms>>,
+    pub deliveries: Deliveries,
+    /// The Binding whose works have this label value.
+    pub by_label: Mutex<HashMap<Arc<str>, BindingName>>,
+    pub resolve: Queue<BindingName>,
+    pub send: Queue<Send>,
+    pub tell: Queue<Tell>,
+}
+
+impl World {
+    fn start(config: WdsConfig) -> Self {
+        let WdsConfig { name, wds, its, clock, limits } = config;
+        let sender = wds.clone().with_field_manager("transport-controller");
+        let its = its.with_field_manager("transport-controller");
+        let label = format!("{WDS_LABEL}={}", label_value(name.as_str()));
+        Self {
+            policies: Reflector::start(wds.clone(), BINDING_POLICIES, Selection::all()),
+            bindings: Reflector::start(wds.clone(), BINDINGS, Selection::all()),
+            transforms: Reflector::start(wds.clone(), CUSTOM_TRANSFORMS, Selection::all()),
+            collectors: Reflector::start(wds.clone(), STATUS_COLLECTORS, Selection::metadata()),
+            clusters: Reflector::start(its.clone(), MANAGED_CLUSTERS, Selection::metadata()),
+            works: Reflector::start(its.clone(), MANIFEST_WORKS, Selection::all().with_labels(label)),
+            binder: wds.clone().with_field_manager("Binding"),
+            teller: wds.with_field_manager("Status"),
+            sender,
+            its,
+            name,
+            limits,
+            clock,
+            index: Mutex::default(),
+            with_status: Mutex::default(),
+            held: Mutex::default(),
+            statuses: Mutex::default(),
+            statuses_known: AtomicBool::new(false),
+            removals: Mutex::default(),
+            deliveries: Deliveries::default(),
+            by_label: Mutex::default(),
+            resolve: Queue::new(),
+            send: Queue::new(),
+            tell: Queue::new(),
+        }
+    }
+
+    /// Waits until everything has been read once, and takes it in.
+    async fn first_look(&self, discovery: &Discovery) {
+        tokio::join!(
+            self.policies.synced(),
+            self.bindings.synced(),
+            self.transforms.synced(),
+            self.collectors.synced(),
+            self.clusters.synced(),
+            self.works.synced(),
+            discovery.first_look(),
+        );
+        for cluster in self.clusters.all() {
+            self.set_cluster(&cluster.name, Some(&cluster));
+        }
+        for policy in self.policies.all() {
+            let name = policy.metadata.name.as_str().into();
+            let touched = self.index.lock().set_policy(&name, Some(&policy));
+            self.touch(touched);
+            self.resolve.add(name);
+        }
+        self.read_transforms();
+        for binding in self.bindings.all() {
+            let name = BindingName::from(binding.metadata.name.as_str());
+            self.by_label.lock().insert(label_value(name.as_str()).into(), name);
+        }
+        let mut held = self.held.lock();
+        for work in self.works.all() {
+            held.set(&work.name.clone(), None, Some(work));
+        }
+        let labels: Vec<Arc<str>> = held.bindings().map(Arc::from).collect();
+        drop(held);
+        // Works whose Binding is gone are found by their label only.
+        labels.into_iter().for_each(|label| self.send.add(Send::Prepare(label)));
+    }
+
+    /// Has looked at again what a change may have altered.
+    pub(crate) fn touch(&self, touched: Touched) {
+        for object in touched.objects {
+            let index = self.index.lock();
+            let asking = index.requests(&object).into_iter();
+            let asking = asking.filter(|request| request.modulation.want_singleton_reported_state);
+            asking.for_each(|request| self.tell.add(Tell::Report(request.policy.clone())));
+            drop(index);
+            self.tell.add(Tell::Return(object));
+        }
+        touched.bindings.into_iter().for_each(|binding| self.resolve.add(binding));
+    }
+
+    pub(crate) fn policy(&self, name: &BindingName) -> Option<Arc<BindingPolicy>> {
+        self.policies.get(&ObjectName::cluster(name.as_str()))
+    }
+
+    pub(crate) fn binding(&self, name: &BindingName) -> Option<Arc<Binding>> {
+        self.bindings.get(&ObjectName::cluster(name.as_str()))
+    }
+
+    fn set_cluster(&self, name: &str, cluster: Option<&ClusterHeader>) {
+        let touched = self.index.lock().set_cluster(&ClusterName::from(name), cluster);
+        self.touch(touched);
+    }
+
+    /// Reads the CustomTransforms anew; whether they say something else than before.
+    fn read_transforms(&self) -> bool {
+        let all = self.transforms.all();
+        let (transforms, _) = Transforms::new(all.iter().map(|transform| &**transform));
+        let mut held = self.removals.lock();
+        let changed = **held != transforms;
+        *held = Arc::new(transforms);
+        changed
+    }
+}
+
+/// Whether all changes that were there at the start have been taken.
+pub(crate) fn drain<T>(changes: &mut Changes<T>, mut each: impl FnMut(client::Change<T>)) {
+    while let Some(change) = changes.try_next() {
+        each(change);
+    }
+}
+
+async fn follow_policies(world: Arc<World>) {
+    let mut changes = world.policies.subscribe();
+    loop {
+        let change = changes.next().await;
+        let name = change.name.name.as_str().into();
+        let touched = world.index.lock().set_policy(&name, change.after.as_deref());
+        world.touch(touched);
+        // Its finalizers or status may have changed.
+        world.resolve.add(name.clone());
+        world.tell.add(Tell::Report(name));
+    }
+}
+
+async fn follow_bindings(world: Arc<World>) {
+    let mut changes = world.bindings.subscribe();
+    loop {
+        let change = changes.next().await;
+        let name = BindingName::from(change.name.name.as_str());
+        let label: Arc<str> = label_value(name.as_str()).into();
+        match change.after {
+            Some(_) => world.by_label.lock().insert(label.clone(), name.clone()),
+            None => world.by_label.lock().remove(&label),
+        };
+        world.resolve.add(name.clone());
+        world.send.add(Send::Prepare(label));
+        world.tell.add(Tell::Report(name));
+    }
+}
+
+async fn follow_clusters(world: Arc<World>) {
+    let mut changes = world.clusters.subscribe();
+    loop {
+        let change = changes.next().await;
+        world.set_cluster(&change.name.name, change.after.as_deref());
+        // Its mailbox may have come.
+        world.retry_mailbox(&change.name.name.into());
+    }
+}
+
+async fn follow_works(world: Arc<World>) {
+    let mut changes = world.works.subscribe();
+    loop {
+        let change = changes.next().await;
+        let mut held = world.held.lock();
+        // What the first look has taken in comes here once more.
+        let known =
+            change.after.as_ref().and_then(|after| held.get(&after.binding, &after.cluster(), &change.name.name));
+        let before = change.before.or(known);
+        let same = match (&before, &change.after) {
+            (Some(before), Some(after)) => before.asks_the_same(after),
+            _ => false,
+        };
+        let touched = held.set(&change.name, before.as_deref(), change.after);
+        drop(held);
+        for label in touched {
+            world.work_changed(&label, &change.name, same);
+        }
+    }
+}
+
+async fn follow_transforms(world: Arc<World>) {
+    let mut changes = world.transforms.subscribe();
+    loop {
+        let _ = changes.next().await;
+        drain(&mut changes, drop);
+        if world.read_transforms() {
+            let labels: Vec<_> = world.by_label.lock().keys().cloned().collect();
+            labels.into_iter().for_each(|label| world.send.add(Send::Prepare(label)));
+        }
+        world.tell.add(Tell::Transforms);
+    }
+}
+
+async fn follow_collectors(world: Arc<World>) {
+    let mut changes = world.collectors.subscribe();
+    loop {
+        let _ = changes.next().await;
+        drain(&mut changes, drop);
+        let names: Vec<_> = world.by_label.lock().values().cloned().collect();
+        names.into_iter().for_each(|name| world.tell.add(Tell::Report(name)));
+    }
+}
+
+impl World {
+    /// The ITS can be asked for statuses.
+    pub(crate) fn statuses_are_known(&self) -> bool {
+        self.statuses_known.load(Ordering::Acquire)
+    }
+}
+
+/// WorkStatuses of this WDS.
+pub(crate) fn status_selection(world: &World) -> (Resource, Selection) {
+    let label = format!("{WDS_LABEL}={}", label_value(world.name.as_str()));
+    (WORK_STATUSES, Selection::all().with_labels(label))
+}
