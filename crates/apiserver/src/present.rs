@@ -48,7 +48,7 @@ pub(crate) fn converted(kind: &Kind, mut object: Object) -> Result<Object, Statu
             object = crate::verbs::convert(object, &kind.served.group, &kind.served.version, &kind.served.kind)?;
         }
     }
-    crate::crd::complete(kind, &mut object);
+    crate::verbs::fields::bring_up(kind, &mut object);
     Ok(object)
 }
 

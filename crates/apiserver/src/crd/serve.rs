@@ -104,6 +104,13 @@ impl Customs {
         self.definitions.get(&name)?.iter().find(|kind| kind.served.version == version).cloned()
     }
 
+    /// `acceptedNames` of the definitions of a group, but for one.
+    pub(crate) fn names(&self, group: &str, but: &str) -> Vec<Value> {
+        let kinds = self.definitions.iter().filter(|(name, _)| *name != but).filter_map(|(_, kinds)| kinds.first());
+        let custom = kinds.filter(|kind| kind.served.group == group).filter_map(|kind| kind.custom.as_ref());
+        custom.map(|custom| custom.fingerprint[0].clone()).collect()
+    }
+
     /// Every kind at every version, by definition, preferred versions first.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
         self.definitions.values().flatten()

@@ -99,10 +99,10 @@ async fn generated_names_dry_runs_and_yaml() {
     world.get(&format!("{CONFIG_MAPS}/dry")).await.is(404);
     world.post(&format!("{CONFIG_MAPS}?dryRun=Maybe"), config_map("dry")).await.fails(422, "Invalid", "CreateOptions");
 
-    let yaml = "metadata:\n  name: y\ndata:\n  k: \"1\"\n";
+    let yaml = "metadata:\n  name: yam\ndata:\n  k: \"1\"\n";
     let made = world.raw("POST", CONFIG_MAPS, &[("content-type", "application/yaml")], yaml).await.is(201);
     assert_eq!((&made["kind"], &made["data"]["k"]), (&json!("ConfigMap"), &json!("1")));
-    let answer = world.raw("GET", &format!("{CONFIG_MAPS}/y"), &[("accept", "application/yaml")], "").await;
+    let answer = world.raw("GET", &format!("{CONFIG_MAPS}/yam"), &[("accept", "application/yaml")], "").await;
     assert_eq!(answer.content_type, "application/yaml");
     assert!(String::from_utf8_lossy(&answer.text).contains("k: \"1\""), "{}", String::from_utf8_lossy(&answer.text));
 }

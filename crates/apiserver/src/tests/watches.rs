@@ -136,6 +136,7 @@ async fn a_forgotten_revision() {
     let before = world.get(&format!("{CONFIG_MAPS}?limit=1")).await.is(200);
     let token = before["metadata"]["continue"].as_str().unwrap();
     world.config_map("c").await;
+    world.config_map("d").await;
     world.clock.advance(std::time::Duration::from_secs(3600));
     world.server.store().compact(0);
     let mut events = world.watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={}", revision(&first))).await;
@@ -149,5 +150,5 @@ async fn a_forgotten_revision() {
     let expired = expired.fails(410, "Expired", "The provided continue parameter is too old");
     let token = expired["metadata"]["continue"].as_str().unwrap();
     let rest = world.get(&format!("{CONFIG_MAPS}?limit=10&continue={token}")).await.is(200);
-    assert_eq!(rest["items"].as_array().unwrap().len(), 2);
+    assert_eq!(rest["items"].as_array().unwrap().len(), 3);
 }

@@ -2,6 +2,7 @@
 //! what else is in the space.
 
 use crate::call::Call;
+use crate::crd;
 use crate::respond::Result;
 use api::{Object, Reason, Status};
 use serde_json::{Value, json};
@@ -61,6 +62,7 @@ pub(super) fn create(call: &Call, object: &mut Object) {
             set_or_remove(spec, "extra", json!(identity.extra), identity.extra.is_empty());
         }
         "secrets" => merge_string_data(object),
+        crd::COLLECTION => crd::complete(object, true),
         _ => {}
     }
 }
@@ -82,6 +84,7 @@ pub(super) fn update(call: &Call, old: &Object, object: &mut Object) {
             }
         }
         "secrets" => merge_string_data(object),
+        crd::COLLECTION => crd::complete(object, false),
         _ => {}
     }
 }

@@ -162,17 +162,27 @@ pub(super) async fn delete_collection(call: &Call) -> Result<Response<Body>> {
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::List)?;
     let options = options(call)?;
     let selected = ListOptions::read(&call.query, false)?;
-    let listed = list::find(call, &selected)?;
+    let deleted = remove_selected(call, &selected, &options).await?;
+    call.settle(call.store().head()).await?;
+    let mut metadata = Map::new();
+    metadata.insert("resourceVersion".into(), call.store().head().to_string().into());
+    Ok(list::answer(call, accepted, metadata, &deleted))
+}
+
+/// Deletes every object of the collection.
+pub(crate) async fn delete_all(call: &Call) -> Result<()> {
+    remove_selected(call, &ListOptions::default(), &DeleteOptions::default()).await.map(drop)
+}
+
+async fn remove_selected(call: &Call, selected: &ListOptions, options: &DeleteOptions) -> Result<Vec<Arc<Entry>>> {
+    let listed = list::find(call, selected)?;
     let mut deleted = Vec::with_capacity(listed.entries.len());
     for entry in listed.entries {
-        match remove(call, Arc::clone(&entry), &options).await {
+        match remove(call, entry, options).await {
             Ok(done) => deleted.push(Arc::clone(done.entry())),
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
         }
     }
-    call.settle(call.store().head()).await?;
-    let mut metadata = Map::new();
-    metadata.insert("resourceVersion".into(), call.store().head().to_string().into());
-    Ok(list::answer(call, accepted, metadata, &deleted))
+    Ok(deleted)
 }

@@ -5,8 +5,11 @@ use crate::options::FieldValidation;
 use crate::registry::Kind;
 use crate::respond::Result;
 use api::{Cause, Object, Status};
+use machinery::{defaulting, schema};
+use serde_json::Value;
 
-/// Drops fields that the schema does not know. Says so in warnings, or refuses them, as the client asked.
+/// Drops fields that the schema does not know, and refuses values of a wrong type. Says what is unknown in warnings, or
+/// refuses it, as the client asked.
 pub(super) fn check(
     kind: &Kind,
     object: &mut Object,
@@ -14,39 +17,82 @@ pub(super) fn check(
     validation: FieldValidation,
 ) -> Result<Vec<String>> {
     let mut problems = duplicates;
-    problems.extend(unknown(kind, object));
+    problems.dedup();
+    problems.extend(unknown(kind, object)?.into_iter().map(|path| format!("unknown field {path:?}")));
     match validation {
         FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Warn => Ok(problems),
         FieldValidation::Strict if problems.is_empty() => Ok(Vec::new()),
         FieldValidation::Strict => {
             let served = &kind.served;
-            let message = format!(
-                "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-                served.kind,
-                served.version,
-                served.kind,
-                problems.join(", ")
-            );
+            let strict = format!("strict decoding error: {}", problems.join(", "));
+            let message = if kind.custom.is_some() {
+                strict
+            } else {
+                format!("{0} in version {1:?} cannot be handled as a {0}: {strict}", served.kind, served.version)
+            };
             Err(Status::bad_request(message).into())
         }
     }
 }
 
-fn unknown(kind: &Kind, object: &mut Object) -> Vec<String> {
-    let _ = (kind, object);
-    Vec::new()
+/// Drops what the kind does not know, and answers its paths.
+fn unknown(kind: &Kind, object: &mut Object) -> Result<Vec<String>> {
+    let Some(schema) = kind.schema() else { return Ok(Vec::new()) };
+    // An empty list there resets the tracking of fields: it must not be tidied away.
+    let tracked = object.metadata_mut().remove("managedFields");
+    let mut value = Value::Object(std::mem::take(&mut object.0));
+    let found = if kind.custom.is_some() {
+        Ok(schema::prune(&mut value, &schema))
+    } else {
+        let served = &kind.served;
+        schema::decode(&mut value, &schema)
+            .map_err(|error| Status::bad_request(error.message(&served.kind, &served.version)).into())
+    };
+    if let Value::Object(map) = value {
+        object.0 = map;
+    }
+    if let Some(tracked) = tracked {
+        object.set_meta("managedFields", tracked);
+    }
+    found
 }
 
 /// Fills in the defaults of the kind.
-pub(super) fn complete(kind: &Kind, object: &mut Object) {
+pub(crate) fn complete(kind: &Kind, object: &mut Object) {
+    let Some(schema) = kind.schema() else { return };
+    let mut value = Value::Object(std::mem::take(&mut object.0));
     if kind.custom.is_some() {
-        crate::crd::complete(kind, object);
+        schema::default(&mut value, &schema);
+    } else {
+        defaulting::apply_defaults(&mut value, &schema);
+    }
+    if let Value::Object(map) = value {
+        object.0 = map;
+    }
+}
+
+/// Brings a stored object to what the schema has become since it was written.
+pub(crate) fn bring_up(kind: &Kind, object: &mut Object) {
+    if let Some(schema) = kind.schema().filter(|_| kind.custom.is_some()) {
+        let mut value = Value::Object(std::mem::take(&mut object.0));
+        schema::prune(&mut value, &schema);
+        schema::default(&mut value, &schema);
+        if let Value::Object(map) = value {
+            object.0 = map;
+        }
     }
 }
 
 /// What is wrong with the object by its schema.
 pub(super) fn problems(kind: &Kind, object: &Object, old: Option<&Object>) -> Vec<Cause> {
-    let _ = (kind, object, old);
-    Vec::new()
+    if &*kind.collection == crate::crd::COLLECTION {
+        return crate::crd::problems(object, old);
+    }
+    let Some(schema) = kind.schema().filter(|_| kind.custom.is_some()) else { return Vec::new() };
+    let value = Value::Object(object.0.clone());
+    match old {
+        None => schema::check(&value, &schema),
+        Some(old) => schema::check_update(&value, &Value::Object(old.0.clone()), &schema),
+    }
 }

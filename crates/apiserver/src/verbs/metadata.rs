@@ -109,7 +109,8 @@ pub(super) fn problems(kind: &Kind, object: &Object) -> Vec<Cause> {
         for why in name::qualified_name(finalizer) {
             causes.push(invalid("metadata.finalizers", finalizer, &why));
         }
-        if !finalizer.contains('/') && !BARE_FINALIZERS.contains(&finalizer) {
+        let core = kind.custom.is_none() && &*kind.collection != crate::crd::COLLECTION;
+        if core && !finalizer.contains('/') && !BARE_FINALIZERS.contains(&finalizer) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(invalid("metadata.finalizers", finalizer, why));
         }

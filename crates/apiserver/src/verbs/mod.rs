@@ -3,7 +3,7 @@
 mod admit;
 pub(crate) mod create;
 mod delete;
-mod fields;
+pub(crate) mod fields;
 pub(crate) mod get;
 mod list;
 mod metadata;
@@ -11,6 +11,7 @@ pub(crate) mod patch;
 pub(crate) mod update;
 pub(crate) mod write;
 
+pub(crate) use delete::delete_all;
 pub(crate) use write::Part;
 
 use crate::call::Call;
