@@ -1,1 +1,19 @@
-//! cli
+//! Commands for people, and their output: `kflex` for spaces, `kubestellar` for clusters.
+//!
+//! What an argument means, what happens to a kubeconfig and how a table looks are functions of data; the commands around
+//! them do the IO. Nothing here knows how a server runs: every command works through the API of some space.
+
+pub mod clusters;
+pub mod contexts;
+mod error;
+pub mod kflex;
+mod output;
+mod places;
+mod session;
+mod table;
+
+pub use error::{Error, Result};
+pub use output::Output;
+pub use places::{GetCommand, Where};
+pub use session::{Environment, Session};
+pub use table::{age, go_age, table};

@@ -111,6 +111,14 @@ impl Client {
         }
     }
 
+    /// Reads any path of the server: `/version`, `/openapi/v3`.
+    ///
+    /// # Errors
+    /// Everything in [`Error`].
+    pub async fn get_path<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.call(Method::GET, path, JSON, None).await
+    }
+
     /// Reads all objects of a selection, page by page, as of one revision.
     ///
     /// # Errors
@@ -290,6 +298,20 @@ impl Client {
         change: impl FnMut(&mut Object) + Send,
     ) -> Result<Object> {
         self.edit_at(resource, name, "/status", change).await
+    }
+
+    /// [`Self::edit`] for a subresource that has the shape of the object: `approval` of a CSR.
+    ///
+    /// # Errors
+    /// As [`Self::edit`].
+    pub async fn edit_subresource(
+        &self,
+        resource: &Resource,
+        name: &ObjectName,
+        subresource: &str,
+        change: impl FnMut(&mut Object) + Send,
+    ) -> Result<Object> {
+        self.edit_at(resource, name, &format!("/{subresource}"), change).await
     }
 
     async fn edit_at(

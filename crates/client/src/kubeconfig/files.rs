@@ -201,7 +201,7 @@ pub fn edit<R, E: From<KubeconfigError>>(
     let result = change(&mut after)?;
     for (old, new) in before.files.iter().zip(&after.files) {
         if old.config != new.config {
-            write_file(&new.path, &new.config)?;
+            write(&new.path, &new.config)?;
         }
     }
     drop(locks);
@@ -217,7 +217,11 @@ fn make_parent(path: &Path) -> Result<(), KubeconfigError> {
     })
 }
 
-fn write_file(path: &Path, config: &Kubeconfig) -> Result<(), KubeconfigError> {
+/// Writes a kubeconfig of our own making, whole: a new file, readable by its owner only, takes the place of an old one.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write(path: &Path, config: &Kubeconfig) -> Result<(), KubeconfigError> {
     let text = config.to_yaml().map_err(|cause| KubeconfigError::Syntax { file: path.to_owned(), cause })?;
     let failed = |cause| KubeconfigError::File { action: "cannot write", file: path.to_owned(), cause };
     make_parent(path)?;

@@ -6,7 +6,7 @@
 mod files;
 mod resolve;
 
-pub use files::{KubeconfigSet, edit, locate, read};
+pub use files::{KubeconfigSet, edit, locate, read, write};
 pub use resolve::{in_cluster, standalone};
 
 use serde_json::{Map, Value, json};
