@@ -5,6 +5,8 @@
 pub mod apply;
 pub mod binding;
 pub mod digest;
+pub mod inventory;
+pub mod registration;
 pub mod space;
 pub mod status;
 pub mod transform;
