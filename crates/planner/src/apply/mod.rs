@@ -6,13 +6,15 @@
 mod carry;
 mod order;
 mod report;
+pub mod reported;
 #[cfg(test)]
 mod tests;
 
 pub use order::rank;
 pub use report::{Outcome, Report, applied_resources, report};
 
-use api::work::{ManifestConfig, ResourceIdentifier};
+use api::cluster::AppliedResource;
+use api::work::{DeleteOption, ManifestConfig, ResourceIdentifier};
 use api::{Object, ObjectName, Op, OwnerReference, Resource};
 use machinery::diff;
 use serde_json::{Map, Value, json};
@@ -198,4 +200,27 @@ pub fn withdraw(resource: &Resource, live: &Object, owner_uid: &str) -> Option<O
         propagation: Some(api::Propagation::Background),
     };
     (!live.is_deleting()).then(|| Op::new(resource.clone(), name, write))
+}
+
+/// What is done with an object that stays in the cluster though its work goes: it is ours no longer.
+pub fn release(resource: &Resource, live: &Object, owner_uid: &str) -> Option<Op> {
+    let mut owners = live.owner_references();
+    let held = owners.len();
+    owners.retain(|owner| owner.uid != owner_uid);
+    let patch =
+        json!({"metadata": {"ownerReferences": owners, "uid": live.uid(), "resourceVersion": live.resource_version()}});
+    (owners.len() < held).then(|| Op::merge_patch(resource.clone(), live.object_name(), patch))
+}
+
+/// Whether a work leaves an object behind when it is deleted.
+pub fn is_orphaned(option: Option<&DeleteOption>, held: &AppliedResource) -> bool {
+    let Some(option) = option else { return false };
+    match option.propagation_policy.as_str() {
+        "Orphan" => true,
+        "SelectivelyOrphan" => option.selectively_orphans.iter().flat_map(|s| &s.orphaning_rules).any(|rule| {
+            (&rule.group, &rule.resource, &rule.namespace, &rule.name)
+                == (&held.group, &held.resource, &held.namespace, &held.name)
+        }),
+        _ => false,
+    }
 }
