@@ -1,16 +1,18 @@
 //! Paths that are no resources: discovery, OpenAPI, version, health, metrics.
 
-use crate::builtin;
 use crate::discovery::{Discovery, Document, Release, ServedKind};
+use crate::openapi::{self, CustomSchema, OpenApi, Published};
 use crate::respond::{self, Body, Result};
 use crate::route::Query;
 use crate::server::Server;
 use crate::space::Space;
+use crate::{builtin, crd};
 use api::{Reason, Status};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What `/readyz?verbose` and its kin list.
@@ -162,6 +164,91 @@ fn cached(document: &Document, content_type: &'static str, head: &Parts) -> Resp
 }
 
 fn openapi_document(server: &Server, space: &Space, words: &[&str], head: &Parts, query: &Query) -> Response<Body> {
-    let _ = (server, space, words, head, query);
-    respond::no_such_path()
+    let customs = space.customs(server.store());
+    // The schemas of definitions are read anew: these documents are asked for rarely, and schemas as trees are large.
+    let schemas = Schemas::read(server, space);
+    let builtin = builtin::kinds().iter().map(|row| Published { served: &row.served, custom: None });
+    let custom = customs.kinds().filter_map(|kind| {
+        let list_kind = &kind.custom.as_ref()?.list_kind;
+        let schema = schemas.of(&kind.collection, &kind.served.version);
+        Some(Published { served: &kind.served, custom: Some(CustomSchema { schema, list_kind }) })
+    });
+    let documents = OpenApi::of(builtin.chain(custom));
+    let cache = &server.0.documents;
+    match words {
+        ["openapi", "v2"] => match v2_media(head) {
+            Some(true) => cached(&documents.v2_protobuf(cache), openapi::V2_PROTOBUF, head),
+            Some(false) => cached(&documents.v2(cache), "application/json", head),
+            None => respond::status(&crate::negotiate::refused()),
+        },
+        ["openapi", "v3"] => cached(&documents.index(), "application/json", head),
+        ["openapi", "v3", rest @ ..] => openapi_v3(&documents, cache, &rest.join("/"), head, query),
+        _ => respond::no_such_path(),
+    }
+}
+
+fn openapi_v3(
+    documents: &OpenApi<'_>,
+    cache: &openapi::Cache,
+    path: &str,
+    head: &Parts,
+    query: &Query,
+) -> Response<Body> {
+    let Some(hash) = documents.hash(path) else { return respond::no_such_path() };
+    let asked = query.get("hash");
+    if asked.is_some_and(|asked| asked != hash) {
+        let mut response = respond::text(StatusCode::MOVED_PERMANENTLY, "");
+        if let Ok(location) = HeaderValue::from_str(&format!("/openapi/v3/{path}?hash={hash}")) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        return response;
+    }
+    let Some(document) = documents.v3(path, cache) else { return respond::no_such_path() };
+    let mut response = cached(&document, "application/json", head);
+    if asked.is_some() {
+        let forever = HeaderValue::from_static("public, immutable");
+        response.headers_mut().insert(header::CACHE_CONTROL, forever);
+    }
+    response
+}
+
+/// Whether version 2 is wanted in protobuf; `None` if neither that nor JSON is.
+fn v2_media(head: &Parts) -> Option<bool> {
+    let accept: Vec<&str> =
+        head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    if accept.is_empty() {
+        return Some(false);
+    }
+    let ranges =
+        accept.iter().flat_map(|value| value.split(',')).map(|range| range.split(';').next().unwrap_or("").trim());
+    ranges.into_iter().find_map(|media| match media {
+        "application/json" | "application/*" | "*/*" => Some(false),
+        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" => Some(true),
+        media if media == openapi::V2_PROTOBUF => Some(true),
+        _ => None,
+    })
+}
+
+/// Schemas of the definitions of a space, by definition and version.
+struct Schemas(BTreeMap<(String, String), Value>);
+
+impl Schemas {
+    fn read(server: &Server, space: &Space) -> Self {
+        let collection = space.collection(&Arc::from(crd::COLLECTION));
+        let page = server.store().page(&collection, None, None, usize::MAX, None);
+        let mut schemas = BTreeMap::new();
+        for entry in page.map(|page| page.entries).unwrap_or_default() {
+            let mut definition: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+            for version in definition["spec"]["versions"].as_array_mut().into_iter().flatten() {
+                let name = version["name"].as_str().unwrap_or("").to_owned();
+                let schema = version["schema"]["openAPIV3Schema"].take();
+                schemas.insert((entry.key.name.to_string(), name), schema);
+            }
+        }
+        Self(schemas)
+    }
+
+    fn of(&self, definition: &str, version: &str) -> &Value {
+        self.0.get(&(definition.to_owned(), version.to_owned())).unwrap_or(&Value::Null)
+    }
 }

@@ -5,6 +5,7 @@ use crate::crd::Custom;
 use crate::discovery::{ServedKind, Text};
 use api::GroupResource;
 use machinery::schema::Schema;
+use machinery::strategy::{Strategy, strategy};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -48,75 +49,20 @@ pub(crate) struct Rules {
     pub(crate) orphans: bool,
     /// `.status` is written by its subresource only.
     pub(crate) status: bool,
+    /// A writer of the status may label, annotate and finalize too.
+    pub(crate) status_writes_metadata: bool,
 }
 
-const GENERATIONS: [&str; 21] = [
-    "cronjobs.batch",
-    "csidrivers.storage.k8s.io",
-    "customresourcedefinitions.apiextensions.k8s.io",
-    "daemonsets.apps",
-    "deployments.apps",
-    "flowschemas.flowcontrol.apiserver.k8s.io",
-    "ingresses.networking.k8s.io",
-    "ingressclasses.networking.k8s.io",
-    "jobs.batch",
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-    "networkpolicies.networking.k8s.io",
-    "poddisruptionbudgets.policy",
-    "pods",
-    "priorityclasses.scheduling.k8s.io",
-    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
-    "replicasets.apps",
-    "replicationcontrollers",
-    "statefulsets.apps",
-    "validatingadmissionpolicies.admissionregistration.k8s.io",
-    "validatingadmissionpolicybindings.admissionregistration.k8s.io",
-    "validatingwebhookconfigurations.admissionregistration.k8s.io",
-];
-
-const REVISIONED: [&str; 3] = [
-    "apiservices.apiregistration.k8s.io",
-    "customresourcedefinitions.apiextensions.k8s.io",
-    "poddisruptionbudgets.policy",
-];
-
-const PUT_CREATES: [&str; 11] = [
-    "clusterrolebindings.rbac.authorization.k8s.io",
-    "clusterroles.rbac.authorization.k8s.io",
-    "endpoints",
-    "events",
-    "leases.coordination.k8s.io",
-    "limitranges",
-    "rolebindings.rbac.authorization.k8s.io",
-    "roles.rbac.authorization.k8s.io",
-    "runtimeclasses.node.k8s.io",
-    "services",
-    "resourcequotas",
-];
-
-const RETURNED: [&str; 11] = [
-    "csidrivers.storage.k8s.io",
-    "csinodes.storage.k8s.io",
-    "persistentvolumeclaims",
-    "persistentvolumes",
-    "pods",
-    "podtemplates",
-    "resourcequotas",
-    "serviceaccounts",
-    "services",
-    "storageclasses.storage.k8s.io",
-    "volumeattachments.storage.k8s.io",
-];
-
-impl Rules {
-    fn builtin(collection: &str, status: bool) -> Self {
+impl From<Strategy> for Rules {
+    fn from(strategy: Strategy) -> Self {
         Self {
-            counts_generation: GENERATIONS.contains(&collection),
-            needs_revision: REVISIONED.contains(&collection),
-            put_creates: PUT_CREATES.contains(&collection),
-            returns_deleted: RETURNED.contains(&collection),
-            orphans: matches!(collection, "jobs.batch" | "replicationcontrollers"),
-            status,
+            counts_generation: strategy.generation,
+            needs_revision: !strategy.unconditional_update,
+            put_creates: strategy.create_on_update,
+            returns_deleted: strategy.returns_deleted,
+            orphans: strategy.orphans,
+            status: strategy.status,
+            status_writes_metadata: strategy.status_writes_metadata,
         }
     }
 }
@@ -129,7 +75,7 @@ impl Kind {
             api_version: served.api_version(),
             collection: (*row.collection).into(),
             columns: Columns::Builtin(&row.columns),
-            rules: Rules::builtin(&row.collection, served.subresource("status").is_some()),
+            rules: strategy(&served.group, &served.kind).into(),
             custom: None,
             served,
         }

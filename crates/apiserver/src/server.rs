@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::respond::{self, Body, Failure, Result};
 use crate::route::{Query, Route, Target, Verb, route};
 use crate::space::Space;
-use crate::{Store, encode, identity, paths, verbs};
+use crate::{Store, encode, identity, openapi, paths, verbs};
 use api::{GroupResource, Reason, SpaceName, Status, Timestamp};
 use bytes::Bytes;
 use clock::SharedClock;
@@ -95,6 +95,8 @@ pub(crate) struct Inner {
     hosting: SpaceName,
     spaces: RwLock<BTreeMap<SpaceName, Arc<Space>>>,
     pub(crate) metrics: Metrics,
+    /// OpenAPI documents that were asked for lately.
+    pub(crate) documents: openapi::Cache,
     /// Ends tasks and watches.
     pub(crate) end: CancellationToken,
 }
@@ -124,6 +126,7 @@ impl Server {
             hosting: config.hosting,
             spaces: RwLock::new(spaces),
             metrics: Metrics::default(),
+            documents: openapi::Cache::default(),
             end: CancellationToken::new(),
         }));
         Ok(server)

@@ -4,7 +4,9 @@ use crate::call::Call;
 use crate::negotiate::Form;
 use crate::registry::{Columns, Kind};
 use crate::{Entry, present};
-use api::Timestamp;
+use api::Object;
+use machinery::jsonpath::Path;
+use machinery::table;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ pub(crate) struct Table {
     version: &'static str,
     kind: Arc<Kind>,
     include: Include,
-    now: clock::SharedClock,
+    clock: clock::SharedClock,
     rows: Vec<Value>,
     /// A watch tells its columns only once.
     told: bool,
@@ -34,8 +36,8 @@ impl Table {
             Some("Object") => Include::Object,
             _ => Include::Metadata,
         };
-        let now = Arc::clone(&call.server.0.clock);
-        Self { version, kind: Arc::clone(&call.kind), include, now, rows: Vec::new(), told: false }
+        let clock = Arc::clone(&call.server.0.clock);
+        Self { version, kind: Arc::clone(&call.kind), include, clock, rows: Vec::new(), told: false }
     }
 
     /// For a watch in the Table form.
@@ -116,14 +118,16 @@ impl Table {
     }
 
     fn row(&self, entry: &Entry) -> Value {
-        let bytes = present::whole(&self.kind, entry);
-        let object: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let cells = self.cells(&object, self.now.now());
+        let object: Object = serde_json::from_slice(&present::whole(&self.kind, entry)).unwrap_or_default();
+        let served = &self.kind.served;
         let mut row = Map::new();
-        row.insert("cells".into(), cells.into());
+        row.insert("cells".into(), self.cells(&object).into());
+        if let Some(conditions) = table::row_conditions(&served.group, &served.kind, &object) {
+            row.insert("conditions".into(), conditions);
+        }
         match self.include {
             Include::None => {}
-            Include::Object => drop(row.insert("object".into(), object)),
+            Include::Object => drop(row.insert("object".into(), Value::Object(object.0))),
             Include::Metadata => {
                 let partial = serde_json::from_slice(&present::metadata(self.version, entry)).unwrap_or_default();
                 row.insert("object".into(), partial);
@@ -132,13 +136,13 @@ impl Table {
         row.into()
     }
 
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let _ = now;
-        let count = self.column_count();
-        let mut cells = vec![Value::Null; count];
-        if let Some(first) = cells.first_mut() {
-            *first = object["metadata"]["name"].clone();
-        }
-        cells
+    fn cells(&self, object: &Object) -> Vec<Value> {
+        let (served, now) = (&self.kind.served, self.clock.now());
+        let Some(custom) = &self.kind.custom else {
+            return table::cells(&served.group, &served.kind, object, now);
+        };
+        let root = Value::Object(object.0.clone());
+        let columns = custom.columns.iter().map(|column| table::Column { kind: &column.kind, path: &column.path });
+        table::custom_cells(object, columns, now, |path| Path::parse(path).ok()?.first(&root).cloned())
     }
 }

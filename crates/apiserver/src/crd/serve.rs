@@ -6,6 +6,7 @@ use crate::registry::{Columns, Kind, Rules};
 use api::{GroupResource, Object};
 use machinery::schema::Schema;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::{Collection, Revision, Store};
@@ -31,8 +32,10 @@ pub(crate) struct Custom {
     pub(crate) terminating: bool,
     /// Ends the watches of this kind.
     pub(crate) ended: CancellationToken,
-    /// What of the definition decides how this version is served; watches end when it changes.
-    fingerprint: Value,
+    /// `acceptedNames` of the definition.
+    names: Value,
+    /// Hash of what decides how this version is served; watches end when it changes.
+    fingerprint: [u8; 32],
 }
 
 /// A printer column.
@@ -108,7 +111,7 @@ impl Customs {
     pub(crate) fn names(&self, group: &str, but: &str) -> Vec<Value> {
         let kinds = self.definitions.iter().filter(|(name, _)| *name != but).filter_map(|(_, kinds)| kinds.first());
         let custom = kinds.filter(|kind| kind.served.group == group).filter_map(|kind| kind.custom.as_ref());
-        custom.map(|custom| custom.fingerprint[0].clone()).collect()
+        custom.map(|custom| custom.names.clone()).collect()
     }
 
     /// Every kind at every version, by definition, preferred versions first.
@@ -242,7 +245,8 @@ fn kind_of(spec: &Value, status: &Value, version: &Value, stored: &str, terminat
             warning,
             terminating,
             ended: CancellationToken::new(),
-            fingerprint: serde_json::json!([names, version, stored, spec["scope"]]),
+            names: names.clone(),
+            fingerprint: Sha256::digest(serde_json::json!([names, version, stored, spec["scope"]]).to_string()).into(),
         }),
         served,
     }

@@ -5,6 +5,7 @@ use crate::call::Call;
 use crate::crd;
 use crate::respond::Result;
 use api::{Object, Reason, Status};
+use machinery::strategy;
 use serde_json::{Value, json};
 
 /// Namespaces that cannot be deleted.
@@ -45,14 +46,16 @@ pub(super) fn deletable(call: &Call, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Fills in what the server decides of a new object.
+/// Fills in what the server decides of a new object, whose defaults, name and uid are set.
 pub(super) fn create(call: &Call, object: &mut Object) {
-    match &*call.kind.collection {
-        "namespaces" => {
-            own_name_label(object);
-            object.0.insert("spec".into(), json!({"finalizers": ["kubernetes"]}));
-            object.0.insert("status".into(), json!({"phase": "Active"}));
+    let kind = &call.kind;
+    if kind.custom.is_some() {
+        if kind.rules.status {
+            object.0.remove("status");
         }
+        return;
+    }
+    match &*kind.collection {
         "certificatesigningrequests.certificates.k8s.io" => {
             let spec = object.0.entry("spec").or_insert_with(|| json!({}));
             let identity = &call.identity;
@@ -65,33 +68,21 @@ pub(super) fn create(call: &Call, object: &mut Object) {
         crd::COLLECTION => crd::complete(object, true),
         _ => {}
     }
+    strategy::prepare_create(&kind.served.group, &kind.served.kind, object);
 }
 
 /// Fills in what the server decides of a changed object.
 pub(super) fn update(call: &Call, old: &Object, object: &mut Object) {
-    match &*call.kind.collection {
-        "namespaces" => {
-            own_name_label(object);
-            // Only /finalize changes these.
-            match old.0.get("spec").cloned() {
-                Some(spec) => drop(object.0.insert("spec".into(), spec)),
-                None => drop(object.0.remove("spec")),
-            }
-        }
-        "certificatesigningrequests.certificates.k8s.io" => {
-            if let Some(spec) = old.0.get("spec") {
-                object.0.insert("spec".into(), spec.clone());
-            }
-        }
+    let kind = &call.kind;
+    if kind.custom.is_some() {
+        return;
+    }
+    match &*kind.collection {
         "secrets" => merge_string_data(object),
         crd::COLLECTION => crd::complete(object, false),
         _ => {}
     }
-}
-
-fn own_name_label(object: &mut Object) {
-    let name = object.name().to_owned();
-    object.set_label("kubernetes.io/metadata.name", &name);
+    strategy::prepare_update(&kind.served.group, &kind.served.kind, old, object);
 }
 
 fn set_or_remove(map: &mut Value, key: &str, value: Value, remove: bool) {

@@ -122,26 +122,12 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
     admit::definition(call)?;
     metadata::wipe(&mut object);
     warnings.extend(metadata::dedupe_owners(&mut object));
-    let kind = &call.kind;
-    if kind.rules.status {
-        object.0.remove("status");
-    }
-    admit::create(call, &mut object);
-    fields::complete(kind, &mut object);
-    if !tracked {
-        object = track(call, None, object, options, Part::Main);
-    }
-    if kind.rules.counts_generation {
-        object.set_meta("generation", 1);
-    }
     object.set_meta("creationTimestamp", call.server.now().to_string());
+    fields::complete(&call.kind, &mut object);
     let generated =
         object.name().is_empty().then(|| object.meta("generateName")?.as_str().map(str::to_owned)).flatten();
     for attempt in 0.. {
-        object.set_meta("uid", random::uid());
-        if let Some(base) = &generated {
-            object.set_meta("name", random::name(base));
-        }
+        let object = prepared(call, object.clone(), generated.as_deref(), options, tracked);
         if attempt == 0 {
             admit::namespace(call, object.name())?;
             refuse_invalid(call, &object, None)?;
@@ -157,6 +143,22 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         }
     }
     unreachable!("the loop above ends by returning")
+}
+
+/// A new object with all that is the server's to say.
+fn prepared(call: &Call, mut object: Object, base: Option<&str>, options: &WriteOptions, tracked: bool) -> Object {
+    object.set_meta("uid", random::uid());
+    if let Some(base) = base {
+        object.set_meta("name", random::name(base));
+    }
+    admit::create(call, &mut object);
+    if !tracked {
+        object = track(call, None, object, options, Part::Main);
+    }
+    if call.kind.rules.counts_generation {
+        object.set_meta("generation", 1);
+    }
+    object
 }
 
 /// How often a generated name that is taken is drawn anew.
@@ -277,11 +279,10 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
         Part::Status => {
             let mut reset = old.clone();
             take(&new, &mut reset, "status");
-            // Built-in kinds let a status writer annotate and finalize; custom kinds keep all metadata.
-            let kept: &[&str] = if kind.custom.is_some() {
-                &["managedFields"]
-            } else {
+            let kept: &[&str] = if kind.rules.status_writes_metadata {
                 &["managedFields", "labels", "annotations", "finalizers", "ownerReferences"]
+            } else {
+                &["managedFields"]
             };
             for field in kept {
                 match new.meta(field) {
@@ -343,8 +344,8 @@ pub(crate) fn writer<'a>(call: &'a Call, options: &'a WriteOptions, reset: &'a F
 pub(crate) fn reset_fields(call: &Call, part: Part) -> FieldSet {
     match part {
         Part::Main if call.kind.rules.status => FieldSet::of_fields(&[&["status"]]),
-        Part::Status if call.kind.custom.is_some() => FieldSet::of_fields(&[&["spec"], &["metadata"]]),
-        Part::Status => FieldSet::of_fields(&[&["spec"]]),
+        Part::Status if call.kind.rules.status_writes_metadata => FieldSet::of_fields(&[&["spec"]]),
+        Part::Status => FieldSet::of_fields(&[&["spec"], &["metadata"]]),
         Part::Main | Part::Whole => FieldSet::new(),
     }
 }
