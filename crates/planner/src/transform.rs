@@ -1,12 +1,9 @@
 //! What of a workload object travels: what the WDS has added to it stays behind, and so does what CustomTransforms name.
 
-mod removal;
-
-pub use removal::{Removal, RemovalError};
-
 use crate::binding::STATUS_LABELS;
 use api::control::{CustomTransform, CustomTransformStatus, EXPAND_TEMPLATES_ANNOTATION, PRESERVE_ANNOTATION};
 use api::{GroupResource, Header, Object};
+pub use machinery::jsonpath::Removal;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +22,8 @@ const LOCAL_METADATA: [&str; 11] = [
     "selfLink",
     "uid",
 ];
+/// The path of a whole object.
+const WHOLE: &str = "$";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const JOB_TRACKING: &str = "batch.kubernetes.io/job-tracking";
 const JOB_CONTROLLER_LABELS: [&str; 2] = ["batch.kubernetes.io/controller-uid", "controller-uid"];
@@ -56,11 +55,12 @@ impl Transforms {
             let mut errors = Vec::new();
             let removals = by_resource.entry(subject(each)).or_default();
             for (at, path) in each.spec.remove.iter().enumerate() {
+                if path == WHOLE {
+                    errors.push(format!("Invalid spec.remove[{at}]: it identifies the whole object"));
+                    continue;
+                }
                 match Removal::parse(path) {
                     Ok(removal) => removals.push(removal),
-                    Err(RemovalError::Whole) => {
-                        errors.push(format!("Invalid spec.remove[{at}]: {}", RemovalError::Whole));
-                    }
                     Err(cause) => errors.push(format!("Error in spec.remove[{at}]: {cause}")),
                 }
             }
@@ -84,7 +84,9 @@ impl Transforms {
         clean(&mut object);
         if let Some(removals) = self.0.get(resource) {
             let mut tree = Value::Object(object.0);
-            removals.iter().for_each(|removal| removal.apply(&mut tree));
+            for removal in &**removals {
+                removal.remove(&mut tree);
+            }
             let Value::Object(members) = tree else { unreachable!("a removal takes members out of an object") };
             object = Object(members);
         }
@@ -247,7 +249,7 @@ mod tests {
         let roles = |remove: Value| json!({"apiGroup": "rbac.authorization.k8s.io", "resource": "clusterroles", "remove": remove});
         check(
             ("rbac.authorization.k8s.io", "clusterroles"),
-            &[("a", roles(json!(["$.rules", "$.x[*]"]))), ("b", roles(json!(["$.metadata.labels[\"a.b/c\"]"])))],
+            &[("a", roles(json!(["$.rules", "$.x["]))), ("b", roles(json!(["$.metadata.labels[\"a.b/c\"]"])))],
             json!({"metadata": {"name": "r", "labels": {"a.b/c": "1", "d": "2"}}, "rules": [1]}),
             json!({"metadata": {"name": "r", "labels": {"d": "2"}}}),
         );
