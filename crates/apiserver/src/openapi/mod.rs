@@ -4,7 +4,6 @@
 //! when they are asked for; what tells their version is a hash of what they are made from, so that the index costs no
 //! document.
 
-mod answer;
 mod cache;
 mod gnostic;
 mod operations;
@@ -18,7 +17,6 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-pub use answer::Answer;
 pub use cache::Cache;
 
 /// Changes when documents change that are made from the same kinds: clients keep them for a year by their hash.

@@ -269,7 +269,7 @@ fn spoken(served: &ServedKind, sub: &Subresource, own: &str) -> Option<(GroupVer
 
 /// Group and version as a part of an operation's name: `CoreV1`, `RbacAuthorizationV1`, `StableExampleComV1`.
 fn camel(version: &GroupVersion<'_>) -> String {
-    let group = group_words(version).map(|word| capitalised(word)).collect::<String>();
+    let group = group_words(version).map(capitalised).collect::<String>();
     format!("{group}{}", capitalised(version.version))
 }
 
