@@ -5,6 +5,9 @@
 mod binding;
 mod discovery;
 pub mod hosting;
+mod inventory;
+pub mod its;
+mod registration;
 mod status;
 mod transport;
 pub mod wds;

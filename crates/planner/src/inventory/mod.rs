@@ -22,6 +22,8 @@ use std::time::Duration;
 /// Namespaces.
 pub const NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespace");
 
+const SERVICE_ACCOUNTS: Resource = Resource::namespaced("", "v1", "serviceaccounts", "ServiceAccount");
+
 /// What the ITS holds beside the ManagedClusters: looked up by resource and name.
 pub type Held<'a> = &'a dyn Fn(&Resource, &ObjectName) -> Option<Object>;
 
@@ -196,7 +198,8 @@ fn remove((resource, wanted): &Wanted, held: Held<'_>) -> Vec<Op> {
     ops
 }
 
-/// What every ITS has, whatever clusters there are: the common rights, and the cluster sets `default` and `global`.
+/// What every ITS has, whatever clusters there are: the common rights, an account that may bring clusters, and the
+/// cluster sets `default` and `global`.
 pub fn plan_common(held: Held<'_>) -> Vec<Op> {
     let set = |name: &str, selector: Value| {
         let resource = MANAGED_CLUSTER_SETS;
@@ -208,5 +211,9 @@ pub fn plan_common(held: Held<'_>) -> Vec<Op> {
         set(DEFAULT_SET, json!({"selectorType": "ExclusiveClusterSetLabel"})),
         set(GLOBAL_SET, json!({"selectorType": "LabelSelector", "labelSelector": {}})),
     ];
-    rights::common().iter().chain(&sets).filter_map(|wanted| ensure(wanted, held)).collect()
+    let namespace = Object::new("v1", "Namespace", &ObjectName::cluster(HUB_NAMESPACE));
+    let account =
+        Object::new("v1", "ServiceAccount", &ObjectName::namespaced(HUB_NAMESPACE, rights::BOOTSTRAP_ACCOUNT));
+    let joining = [(NAMESPACES, namespace), (SERVICE_ACCOUNTS, account)];
+    joining.iter().chain(&rights::common()).chain(&sets).filter_map(|wanted| ensure(wanted, held)).collect()
 }

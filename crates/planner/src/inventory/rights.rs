@@ -23,6 +23,8 @@ const PREFIX: &str = "open-cluster-management:managedcluster";
 const STATUS: &str = "open-cluster-management:addon-status:agent";
 /// Namespace of the service account that may join clusters, for hubs without bootstrap tokens.
 pub const HUB_NAMESPACE: &str = "open-cluster-management";
+/// Its name.
+pub(super) const BOOTSTRAP_ACCOUNT: &str = "agent-registration-bootstrap";
 
 /// An object and where it belongs.
 pub(super) type Wanted = (Resource, Object);
@@ -146,8 +148,7 @@ pub(super) fn common() -> Vec<Wanted> {
         rule(GROUP, &["managedclusters"], &["get", "create", "list", "watch"]),
         rule(GROUP, &["managedclustersets/join"], &["create"]),
     ]);
-    let service_account =
-        json!({"kind": "ServiceAccount", "namespace": HUB_NAMESPACE, "name": "agent-registration-bootstrap"});
+    let service_account = json!({"kind": "ServiceAccount", "namespace": HUB_NAMESPACE, "name": BOOTSTRAP_ACCOUNT});
     vec![
         unlabelled(&CLUSTER_ROLES, &format!("{PREFIX}:registration"), json!({"rules": registration})),
         unlabelled(&CLUSTER_ROLES, &format!("{PREFIX}:work"), json!({"rules": works})),

@@ -244,7 +244,7 @@ fn a_detached_cluster_leaves_its_mailbox_only() {
 #[test]
 fn every_hub_has_common_rights_and_sets() {
     let ops = plan_common(&|_, _| None);
-    assert_eq!(ops.len(), 6);
+    assert_eq!(ops.len(), 8);
     let made: Vec<Object> = ops
         .into_iter()
         .map(|op| match op.write {
