@@ -14,6 +14,6 @@ mod table;
 
 pub use error::{Error, Result};
 pub use output::Output;
-pub use places::{GetCommand, Where};
+pub use places::{GetCommand, Where, table_of};
 pub use session::{Environment, Session};
 pub use table::{age, go_age, table};

@@ -284,7 +284,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            shown(&places(&[binding.clone()], &works, &[status])),
+            shown(&places(std::slice::from_ref(&binding), &works, &[status])),
             "OBJECT                 NAMESPACE   POLICY   CLUSTER   STAGE    MESSAGE\n\
              namespaces/n                       p        c1        done\n\
              deployments.apps/web   n           p        c1        seen\n\

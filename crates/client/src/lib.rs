@@ -17,6 +17,9 @@ mod transport;
 mod wait;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use api::Propagation;
 pub use backoff::Backoff;
 pub use changes::{Change, Changes};

@@ -69,12 +69,9 @@ impl Join {
         check_context(&set, &self.hub_context, "--hub-context")?;
         let mut hub = set.endpoint(Some(&self.hub_context))?;
         let client = Client::https(hub.clone())?.with_field_manager("kubestellar-join");
-        let token = Token::random()?;
-        let secret = token.secret(name, expiration(session.now(), self.token_hours));
-        let made: client::Result<Object> = client.create(&SECRETS, "kube-system", &secret).await;
-        made.map_err(|error| {
-            let context = &self.hub_context;
-            Error::from(error).during(format!("the bootstrap token cannot be made in context {context}"))
+        let expires = expiration(session.now(), self.token_hours);
+        let token = issue(&client, name, expires).await.map_err(|error| {
+            error.during(format!("the bootstrap token cannot be made in context {}", self.hub_context))
         })?;
         if let Some(server) = &self.hub_server {
             hub.server.clone_from(server);
@@ -107,6 +104,20 @@ impl Join {
             file.display()
         )
     }
+}
+
+/// Makes a bootstrap token in an ITS, with which a cluster may ask for entry, and nothing else. Returns its text.
+///
+/// # Errors
+/// If the ITS does not take it.
+pub async fn bootstrap_token(its: &Client, cluster: &str, expires: Timestamp) -> Result<String> {
+    Ok(issue(its, cluster, expires).await?.text())
+}
+
+async fn issue(its: &Client, cluster: &str, expires: Timestamp) -> Result<Token> {
+    let token = Token::random()?;
+    its.create::<Object>(&SECRETS, "kube-system", &token.secret(cluster, expires)).await?;
+    Ok(token)
 }
 
 fn check_context(set: &KubeconfigSet, context: &str, flag: &str) -> Result<()> {

@@ -5,7 +5,7 @@ mod join;
 mod list;
 
 pub use accept::Accept;
-pub use join::{Join, bootstrap_file};
+pub use join::{Join, bootstrap_file, bootstrap_token};
 pub use list::Clusters;
 
 use api::Resource;

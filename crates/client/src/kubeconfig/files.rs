@@ -98,7 +98,11 @@ impl KubeconfigSet {
 
     /// Removes an entry from every file. Whether there was one.
     pub fn remove(&mut self, section: Section, name: &str) -> bool {
-        self.files.iter_mut().fold(false, |removed, file| file.config.remove(section, name) || removed)
+        let mut removed = false;
+        for file in &mut self.files {
+            removed |= file.config.remove(section, name);
+        }
+        removed
     }
 
     /// The value of an extension of the file as a whole.
