@@ -145,10 +145,10 @@ impl Inventory {
     }
 
     async fn remaining(&self, cluster: &str) -> Result<Remaining> {
-        let everything = ListParams::default();
+        let (everything, addons, works) = (ListParams::default(), MANAGED_CLUSTER_ADDONS, MANIFEST_WORKS);
         let (addons, works) = tokio::join!(
-            self.its.list::<PartialObject>(&MANAGED_CLUSTER_ADDONS, cluster, &everything),
-            self.its.list::<PartialObject>(&MANIFEST_WORKS, cluster, &everything),
+            self.its.list::<PartialObject>(&addons, cluster, &everything),
+            self.its.list::<PartialObject>(&works, cluster, &everything),
         );
         let names = |objects: Vec<PartialObject>| {
             objects.iter().map(|object| (object.metadata.object_name(), object.metadata.is_deleting())).collect()
