@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn broken_bodies_are_errors() {
         for (body, _) in recorded_bodies().into_iter().step_by(40) {
-            for length in 0..body.len() {
+            for length in (0..body.len()).step_by(5) {
                 // A body that ends between two fields of its envelope is a whole one.
                 let _ = transcoder().decode(&body[..length]);
                 let mut flipped = body.clone();

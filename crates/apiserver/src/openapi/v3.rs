@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 const ANSWERS: [&str; 2] = ["application/json", "application/yaml"];
 
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+
 pub(super) fn document(version: &GroupVersion<'_>) -> Value {
     let mut definitions = crate::builtin::definitions();
     schemas::add_custom(version, &mut definitions, published);
@@ -16,6 +18,10 @@ pub(super) fn document(version: &GroupVersion<'_>) -> Value {
         .collect();
     schemas::retain_reachable(&mut definitions, roots.iter().map(String::as_str));
     definitions.values_mut().for_each(translate);
+    if let Some(quantity) = definitions.get_mut(QUANTITY) {
+        // Clients may write it as either.
+        *quantity = json!({"oneOf": [{"type": "string"}, {"type": "number"}]});
+    }
     let security = json!({
         "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer token"}
     });
