@@ -29,12 +29,14 @@ impl Server {
             return Some(resource(&kind.version, &row.served.plural, row.served.namespaced));
         }
         let customs = self.space(space)?.customs(self.store());
-        let found = customs.kinds().find(|custom| custom.served.group == kind.group && custom.served.kind == kind.kind)?;
+        let found =
+            customs.kinds().find(|custom| custom.served.group == kind.group && custom.served.kind == kind.kind)?;
         Some(resource(&found.served.version, &found.served.plural, found.served.namespaced))
     }
 
     /// Runs the controllers of API machinery for all spaces, until `shutdown` or until the store closes.
     pub async fn run_controllers(&self, shutdown: CancellationToken) {
+        crate::crd::resume(self);
         controllers::run(self.clone(), shutdown).await;
     }
 }

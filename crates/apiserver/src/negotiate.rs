@@ -45,11 +45,6 @@ pub(crate) enum Offer {
     Watch,
 }
 
-impl Accepted {
-    /// JSON of the whole.
-    pub(crate) const PLAIN: Self = Self { encoding: Encoding::Json, form: Form::Whole, pretty: false, gzip: false };
-}
-
 /// Reads the `Accept` header.
 ///
 /// # Errors

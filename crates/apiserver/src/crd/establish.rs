@@ -134,7 +134,7 @@ pub(crate) fn complete(definition: &mut Object, new: bool) {
     let spec = definition.0.entry("spec").or_insert_with(|| json!({}));
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
         let kind = names.get("kind").and_then(Value::as_str).unwrap_or("").to_owned();
-        let mut fill = |names: &mut Map<String, Value>, field: &str, value: String| {
+        let fill = |names: &mut Map<String, Value>, field: &str, value: String| {
             let held = names.get(field).and_then(Value::as_str).unwrap_or("");
             if held.is_empty() && !value.is_empty() {
                 names.insert(field.into(), value.into());

@@ -1,5 +1,6 @@
 //! The API, asked in-process over the memory engine.
 
+mod definitions;
 mod objects;
 mod watches;
 

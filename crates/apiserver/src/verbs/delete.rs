@@ -13,7 +13,7 @@ use std::sync::Arc;
 use store::{CommitError, Expect, Write};
 
 /// What a delete did.
-enum Deleted {
+pub(crate) enum Deleted {
     /// It is gone; this was its final state.
     Gone(Arc<Entry>),
     /// It is marked, and waits for finalizers.
@@ -60,7 +60,7 @@ fn gone(call: &Call, accepted: Accepted, entry: &Entry) -> Response<Body> {
 }
 
 /// Deletes what is live, or marks it. Decided anew for as long as others are faster.
-async fn remove(call: &Call, mut live: Arc<Entry>, options: &DeleteOptions) -> Result<Deleted> {
+pub(crate) async fn remove(call: &Call, mut live: Arc<Entry>, options: &DeleteOptions) -> Result<Deleted> {
     admit::deletable(call, &live.key.name)?;
     loop {
         preconditions(call, &live, options)?;

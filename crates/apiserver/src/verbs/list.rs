@@ -159,6 +159,12 @@ const EXPIRED_CONTINUE: &str = "The provided continue parameter is too old to di
      remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were \
      created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
+/// Answers with a list of nothing, for kinds that are served and never there.
+pub(crate) fn empty(call: &Call, accepted: Accepted) -> Response<Body> {
+    let metadata = Map::from_iter([("resourceVersion".to_owned(), call.store().head().to_string().into())]);
+    answer(call, accepted, metadata, &[])
+}
+
 /// Answers with a list of entries.
 pub(crate) fn answer(
     call: &Call,

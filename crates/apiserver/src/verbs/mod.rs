@@ -11,7 +11,8 @@ pub(crate) mod patch;
 pub(crate) mod update;
 pub(crate) mod write;
 
-pub(crate) use delete::delete_all;
+pub(crate) use delete::{delete_all, remove};
+pub(crate) use list::empty as empty_list;
 pub(crate) use write::Part;
 
 use crate::call::Call;
@@ -81,6 +82,6 @@ fn discovery_verb(verb: Verb) -> discovery::Verb {
 pub(crate) fn convert(object: Object, group: &str, version: &str, kind: &str) -> Result<Object, Status> {
     let mut object = object;
     let gvk = api::GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() };
-    object.0.insert("apiVersion".into(), gvk.api_version().into());
+    crate::convert::convert(&mut object, &gvk.api_version()).map_err(|error| Status::bad_request(error.to_string()))?;
     Ok(object)
 }

@@ -18,7 +18,7 @@ const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
 /// A patch, read from its body.
-enum Patch {
+pub(crate) enum Patch {
     Json(Value),
     Merge(Value),
     Strategic(Value),
@@ -26,7 +26,7 @@ enum Patch {
 }
 
 impl Patch {
-    fn read(call: &Call) -> Result<(Self, Vec<String>)> {
+    pub(crate) fn read(call: &Call) -> Result<(Self, Vec<String>)> {
         decode::check_size(&call.body)?;
         let tree = |bytes: &[u8]| -> Result<(Value, Vec<String>)> {
             let decoded = decode::json(bytes)?;
@@ -50,7 +50,7 @@ impl Patch {
     }
 
     /// The object that the patch makes of `live`.
-    fn carry_out(&self, call: &Call, live: &Object) -> Result<Object> {
+    pub(crate) fn carry_out(&self, call: &Call, live: &Object) -> Result<Object> {
         let mut object = live.clone();
         let done = match self {
             Self::Json(patch) => patch::json::apply(&mut object, patch),
