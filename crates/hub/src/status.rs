@@ -19,8 +19,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The most clusters with trouble that the status of a Binding names.
+/// The most clusters with trouble that the status of a Binding names, and the most objects: a status is read by people.
 const NAMED_CLUSTERS: usize = 10;
+const NAMED_OBJECTS: usize = 20;
 
 /// What is to be told.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -66,7 +67,10 @@ impl From<WorkStatus> for SeenStatus {
 
 /// What clusters have told of objects. An object that came by two works into one cluster is told twice.
 #[derive(Default)]
-pub(crate) struct Statuses(HashMap<ObjectId, BTreeMap<ClusterName, BTreeMap<String, Option<Arc<str>>>>>);
+pub(crate) struct Statuses(HashMap<ObjectId, BTreeMap<ClusterName, Told>>);
+
+/// By the name of the WorkStatus, the status in it, if the object has one.
+type Told = BTreeMap<String, Option<Arc<str>>>;
 
 impl Statuses {
     fn set(&mut self, seen: &SeenStatus, is_there: bool) {
@@ -218,7 +222,7 @@ impl Teller {
         let failures = standing.failures.iter().take(NAMED_CLUSTERS);
         let wrong = Wrong {
             policy: world.index.lock().problems(name).to_vec(),
-            objects: standing.problems,
+            objects: shortened(standing.problems),
             destinations: failures
                 .map(|(cluster, why)| format!("Cluster {cluster} cannot be sent to: {why}"))
                 .collect(),
@@ -251,6 +255,16 @@ impl Teller {
         }
         Ok(())
     }
+}
+
+/// The first of many problems, and how many more there are.
+fn shortened(mut problems: Vec<String>) -> Vec<String> {
+    let more = problems.len().saturating_sub(NAMED_OBJECTS);
+    if more > 0 {
+        problems.truncate(NAMED_OBJECTS);
+        problems.push(format!("{more} more objects have such problems"));
+    }
+    problems
 }
 
 fn replace_status(resource: Resource, name: &BindingName, status: &impl Serialize) -> Op {

@@ -1,5 +1,8 @@
 //! The shells of `hub` against the real API server, in-process, over the memory engine.
 
+#[cfg(test)]
 mod hosting;
+#[cfg(test)]
 mod pipeline;
+#[cfg(test)]
 mod world;
