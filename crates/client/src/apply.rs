@@ -1,22 +1,30 @@
 //! Server-side apply of YAML text: what `kubectl apply --server-side -f` does.
 
+use crate::wait::CRDS;
 use crate::{Client, Discovered, Error, Patch, Result};
 use api::{GroupVersionKind, Object, Resource};
 use serde_json::Value;
 
 impl Client {
     /// Applies each document of a YAML text, in the order written, under this client's field manager; takes fields
-    /// that others own. A `List` is applied item by item. After a CustomResourceDefinition waits until it is served,
-    /// so that its objects may follow in the same text. A namespaced object without a namespace goes to `default`.
+    /// that others own. A `List` is applied item by item. Before anything that follows CustomResourceDefinitions, and at
+    /// the end, waits until those are served, so that their objects may come in the same text. A namespaced object
+    /// without a namespace goes to `default`.
     ///
     /// # Errors
     /// At the first document that cannot be read or is refused; those before it stay applied.
     pub async fn apply_yaml(&self, text: &str) -> Result<Vec<Object>> {
         let mut known: Vec<Discovered> = Vec::new();
         let mut applied = Vec::new();
+        let mut definitions: Vec<String> = Vec::new();
         for object in documents(text)? {
             let kind = object.group_version_kind();
+            let is_definition = kind.group == CRDS.group && kind.kind == CRDS.kind;
+            if !is_definition && !definitions.is_empty() {
+                self.all_established(&std::mem::take(&mut definitions)).await?;
+            }
             let resource = match find(&known, &kind) {
+                _ if is_definition => Resource { version: kind.version.clone().into(), ..CRDS.clone() },
                 Some(resource) => resource,
                 None => {
                     known = self.resources().await?;
@@ -30,13 +38,27 @@ impl Client {
                 name.namespace.clear();
             }
             let done: Object = self.patch(&resource, &name, &Patch::apply(object.0)).await?;
-            if kind.group == "apiextensions.k8s.io" && kind.kind == "CustomResourceDefinition" {
-                self.wait_established(&name.name).await?;
+            if is_definition && !is_established(&done) {
+                definitions.push(name.name);
             }
             applied.push(done);
         }
+        self.all_established(&definitions).await?;
         Ok(applied)
     }
+
+    async fn all_established(&self, definitions: &[String]) -> Result<()> {
+        let waits = definitions.iter().map(|name| self.wait_established(name));
+        futures_util::future::try_join_all(waits).await.map(drop)
+    }
+}
+
+/// Whether the answer to an apply of a definition says that its objects can be made already.
+fn is_established(definition: &Object) -> bool {
+    let conditions = definition.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.is_some_and(|conditions| {
+        conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+    })
 }
 
 /// The objects of a YAML text, items of lists one by one.

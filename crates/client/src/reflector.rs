@@ -21,9 +21,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch as latest;
 
-/// The first wait after a failure, and the longest: a server that comes back is used within half a minute.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_CAP: Duration = Duration::from_secs(30);
+/// The first wait after a failure, and the longest: a server that was away for a second is used again within about
+/// another, and one that was away for long within ten.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_CAP: Duration = Duration::from_secs(10);
 
 /// The server is asked to end a watch after this long, times one to two, so that watches do not all end at once.
 const WATCH_SECONDS: f64 = 300.0;

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long a CustomResourceDefinition may take to be served: stock servers take up to five seconds.
 const ESTABLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
-static CRDS: Resource =
+pub(crate) static CRDS: Resource =
     Resource::cluster("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition");
 
 /// The conditions of any object that has them; what has another shape reads as none.
