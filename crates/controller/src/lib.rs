@@ -10,6 +10,9 @@ mod queue;
 mod recorder;
 mod run;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Class, Error, Result};
 pub use execute::{execute, execute_all, execute_for};
 pub use lease::{Leadership, lead};
