@@ -38,6 +38,11 @@ impl Credentials {
         Self { folder: folder.into() }
     }
 
+    /// Whether there are credentials for this cluster that are still valid.
+    pub fn are_held_for(&self, cluster: &ClusterName, now: Timestamp) -> bool {
+        self.load(cluster, now).is_some()
+    }
+
     /// What is there, if it is whole, for this cluster, and still valid.
     pub(crate) fn load(&self, cluster: &ClusterName, now: Timestamp) -> Option<Held> {
         let read = |name: &str| fs::read_to_string(self.folder.join(name)).ok();

@@ -48,7 +48,8 @@ pub trait Spaces: Send + Sync + 'static {
     /// Drops the space and everything in it.
     fn remove(&self, space: &SpaceName) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Has what the role needs run beside the space, from now on; `its` is where a WDS sends to. With another role or
+    /// Has what the role needs run beside the space, from now on; `its` is where a WDS sends to, and what a simulated
+    /// cluster joins. With another role or
     /// ITS than before, what ran before ends.
     fn start_role(
         &self,
@@ -81,7 +82,7 @@ pub async fn run<S: Spaces>(hosting: Client, spaces: Arc<S>, clock: SharedClock,
     Ok(())
 }
 
-/// An ITS that comes or goes concerns every WDS.
+/// An ITS that comes or goes concerns every WDS and every simulated cluster.
 async fn feed(planes: Reflector<ControlPlane>, queue: Queue<SpaceName>, shutdown: Shutdown) {
     let mut changes = planes.subscribe();
     while let Some(change) = shutdown.run_until_cancelled(changes.next()).await {
@@ -90,8 +91,8 @@ async fn feed(planes: Reflector<ControlPlane>, queue: Queue<SpaceName>, shutdown
             plane.as_ref().is_some_and(|plane| role(plane) == Role::Its && !plane.metadata.is_deleting())
         };
         if is_its(&change.before) != is_its(&change.after) {
-            let wds = planes.all().into_iter().filter(|plane| role(plane) == Role::Wds);
-            wds.for_each(|plane| queue.add(plane.metadata.name.as_str().into()));
+            let using = planes.all().into_iter().filter(|plane| matches!(role(plane), Role::Wds | Role::Wec));
+            using.for_each(|plane| queue.add(plane.metadata.name.as_str().into()));
         }
     }
 }
@@ -161,7 +162,9 @@ impl<S: Spaces> Hosting<S> {
                 Ok(its) => (Some(its), None),
                 Err(missing) => (None, Some(missing)),
             },
-            Role::Its | Role::Wec | Role::Plain => (None, None),
+            // A simulated cluster without an ITS is a cluster all the same: it joins when there is one.
+            Role::Wec => (its_of(plane, self.planes.all().iter().map(|plane| &**plane)).ok(), None),
+            Role::Its | Role::Plain => (None, None),
         };
         let done = if waiting.is_none() && role != Role::Plain {
             self.spaces.start_role(name, place, role, its.as_ref()).await

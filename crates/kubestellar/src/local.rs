@@ -1,6 +1,7 @@
 //! Reaches a space of this process without a socket.
 
-use apiserver::{Identity, Server};
+use apiserver::Server;
+use apiserver::identity::Identity;
 use bytes::Bytes;
 use client::{Body, BoxFuture, Client, Transport, TransportError};
 use std::sync::Arc;

@@ -150,6 +150,10 @@ impl Token {
         Self { id: id.to_owned(), secret: secret.to_owned() }
     }
 
+    fn text(&self) -> String {
+        format!("{}.{}", self.id, self.secret)
+    }
+
     /// The Secret that makes the token valid.
     fn secret(&self, cluster: &str, expiration: Timestamp) -> Value {
         let data: serde_json::Map<String, Value> = [
@@ -172,7 +176,7 @@ impl Token {
 }
 
 fn bootstrap_kubeconfig(hub: &Endpoint, token: &Token) -> Kubeconfig {
-    let credential = Credential::Token(format!("{}.{}", token.id, token.secret));
+    let credential = Credential::Token(token.text());
     kubeconfig::standalone(&Endpoint { credential, ..hub.clone() }, ["bootstrap", "hub", "bootstrap"])
 }
 

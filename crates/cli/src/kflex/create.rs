@@ -182,6 +182,19 @@ fn is_same(held: &ControlPlane, asked: &ControlPlane) -> Result<()> {
 }
 
 impl Create {
+    /// A space of a type, and all else as it is when nothing is said.
+    pub fn new(name: &str, type_: SpaceType, its: Option<&str>) -> Self {
+        Self {
+            name: name.to_owned(),
+            type_: Some(type_),
+            its: its.map(str::to_owned),
+            set: Vec::new(),
+            postcreate_hook: None,
+            backend_type: "shared".to_owned(),
+            timeout: 600,
+        }
+    }
+
     /// Runs the command.
     ///
     /// # Errors

@@ -6,3 +6,5 @@ mod hosting;
 mod pipeline;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+mod measure;

@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// A WDS with what runs beside it, an ITS, and clusters `edge1` and `edge2` labelled `location-group=edge`.
-struct Pipeline {
+pub(crate) struct Pipeline {
     world: World,
-    wds: Client,
-    its: Client,
+    pub(crate) wds: Client,
+    pub(crate) its: Client,
     limits: Limits,
     running: Option<(Shutdown, JoinHandle<()>)>,
 }
 
 impl Pipeline {
-    async fn start(limits: Limits) -> Self {
+    pub(crate) async fn start(limits: Limits) -> Self {
         let world = World::new(&["wds1", "its1"]);
         let (wds, its) = (world.client("wds1"), world.client("its1"));
         apply(&its, &api::crds::ITS.join("\n---\n")).await;
@@ -111,7 +111,7 @@ impl Pipeline {
     }
 
     /// Waits until the policy and its Binding say that this is so.
-    async fn condition(&self, policy: &str, type_: &'static str, status: &'static str) {
+    pub(crate) async fn condition(&self, policy: &str, type_: &'static str, status: &'static str) {
         for resource in [BINDINGS, BINDING_POLICIES] {
             until(&self.wds, &resource, &ObjectName::cluster(policy), &format!("{type_} is {status}"), move |object| {
                 let conditions = object.and_then(|object| object.pointer("/status/conditions")?.as_array());
@@ -136,7 +136,7 @@ fn wrapped(work: &Object) -> Vec<String> {
     manifests.into_iter().flatten().map(one).collect()
 }
 
-fn policy(name: &str, more: &str) -> String {
+pub(crate) fn policy(name: &str, more: &str) -> String {
     format!(
         "apiVersion: control.kubestellar.io/v1alpha1
 kind: BindingPolicy

@@ -5,7 +5,6 @@ use api::{Object, ObjectName, Resource};
 use client::{Client, Reflector, Selection};
 use clock::Stopwatch;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long any step may take before the demo says that it failed.
@@ -66,10 +65,6 @@ impl View {
         let reflector = Reflector::start(client.clone(), resource.clone(), Selection::all());
         reflector.synced().await;
         Self { reflector, what: format!("{} of {space}", resource.plural) }
-    }
-
-    pub(super) fn get(&self, name: &ObjectName) -> Option<Arc<Object>> {
-        self.reflector.get(name)
     }
 
     /// Waits until the object is as wished.

@@ -1,0 +1,225 @@
+//! Works: what is sent is done, stays so, changes, is seen, and goes.
+
+use crate::world::{CLUSTER, World, is, until};
+use api::work::{APPLIED_MANIFEST_WORKS, MANIFEST_WORKS, WORK_STATUSES};
+use api::{Object, ObjectName, Resource};
+use client::{DeleteParams, ListParams, Patch};
+use serde_json::{Value, json};
+
+const CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+const DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "deployments", "Deployment");
+const NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespace");
+
+fn config_map(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"},
+        "data": {"k": value}})
+}
+
+fn deployment(replicas: i64) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "app"},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "web", "image": "nginx"}]}}}})
+}
+
+async fn send(world: &World, name: &str, manifests: &[Value]) {
+    let work = json!({
+        "apiVersion": "work.open-cluster-management.io/v1", "kind": "ManifestWork",
+        "metadata": {"name": name, "namespace": CLUSTER, "labels": {"transport.kubestellar.io/originWdsName": "wds1"}},
+        "spec": {"workload": {"manifests": manifests}},
+    });
+    world.its.create::<Object>(&MANIFEST_WORKS, CLUSTER, &work).await.unwrap();
+}
+
+async fn edit(world: &World, name: &str, manifests: &[Value]) {
+    let patch = Patch::Merge(json!({"spec": {"workload": {"manifests": manifests}}}));
+    world.its.patch::<Object>(&MANIFEST_WORKS, &ObjectName::namespaced(CLUSTER, name), &patch).await.unwrap();
+}
+
+async fn until_work(world: &World, name: &str, what: &str, holds: impl Fn(&Object) -> bool + Send + Sync + 'static) {
+    let name = ObjectName::namespaced(CLUSTER, name);
+    until(&world.its, &MANIFEST_WORKS, &name, what, move |work| work.is_some_and(&holds)).await;
+}
+
+/// Applied, at the present generation.
+fn is_done(work: &Object) -> bool {
+    let applied = work.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let now = |held: &Value| held["type"] == "Applied" && held["observedGeneration"] == work.generation();
+    is(work, "Applied") && is(work, "Available") && applied.into_iter().any(now)
+}
+
+fn data(object: Option<&Object>) -> Option<&str> {
+    object?.pointer("/data/k")?.as_str()
+}
+
+async fn until_data(world: &World, name: &str, value: &'static str) {
+    let name = ObjectName::namespaced("default", name);
+    until(&world.wec, &CONFIG_MAPS, &name, value, move |object| data(object) == Some(value)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_work_is_done_kept_changed_and_removed() {
+    let world = World::new().await;
+    let _agent = world.joined().await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app"}});
+    // In an order in which it could not be applied.
+    send(&world, "w", &[deployment(2), config_map("a", "1"), namespace.clone()]).await;
+    until_work(&world, "w", "is done", is_done).await;
+    let name = ObjectName::namespaced("app", "web");
+    let live: Object = world.wec.get(&DEPLOYMENTS, &name).await.unwrap();
+    assert_eq!(live.owner_references()[0].kind, "AppliedManifestWork");
+    let applied = &world.wec.list::<Object>(&APPLIED_MANIFEST_WORKS, "", &ListParams::default()).await.unwrap().items[0];
+    let applied_name = ObjectName::cluster(applied.name());
+    assert!(applied.name().ends_with("-w") && applied.name().len() == 66, "{}", applied.name());
+    until(&world.wec, &APPLIED_MANIFEST_WORKS, &applied_name, "lists three objects", |applied| {
+        let listed = applied.and_then(|applied| applied.pointer("/status/appliedResources")).and_then(Value::as_array);
+        listed.is_some_and(|listed| listed.len() == 3)
+    })
+    .await;
+
+    // Drift is repaired, deletion too.
+    let drift = Patch::Merge(json!({"data": {"k": "drifted"}}));
+    let a = ObjectName::namespaced("default", "a");
+    let drifted: Object = world.wec.patch(&CONFIG_MAPS, &a, &drift).await.unwrap();
+    until_data(&world, "a", "1").await;
+    world.wec.delete(&CONFIG_MAPS, &a, &DeleteParams::default()).await.unwrap();
+    let gone = drifted.uid().to_owned();
+    until(&world.wec, &CONFIG_MAPS, &a, "is made again", move |object| object.is_some_and(|o| o.uid() != gone)).await;
+
+    // A change arrives, and what is no longer asked goes.
+    edit(&world, "w", &[deployment(3), config_map("b", "2"), namespace]).await;
+    until_data(&world, "b", "2").await;
+    until(&world.wec, &CONFIG_MAPS, &a, "is gone", |object| object.is_none()).await;
+    let three = |object: Option<&Object>| object.and_then(|o| o.pointer("/spec/replicas")) == Some(&json!(3));
+    until(&world.wec, &DEPLOYMENTS, &name, "has three replicas", three).await;
+    until_work(&world, "w", "is done", is_done).await;
+
+    // What is withdrawn leaves nothing.
+    let work = ObjectName::namespaced(CLUSTER, "w");
+    world.its.delete(&MANIFEST_WORKS, &work, &DeleteParams::default()).await.unwrap();
+    until(&world.its, &MANIFEST_WORKS, &work, "is gone", |work| work.is_none()).await;
+    let b = ObjectName::namespaced("default", "b");
+    until(&world.wec, &CONFIG_MAPS, &b, "is gone", |object| object.is_none()).await;
+    until(&world.wec, &DEPLOYMENTS, &name, "is gone", |object| object.is_none()).await;
+    until(&world.wec, &NAMESPACES, &ObjectName::cluster("app"), "is gone", |object| object.is_none()).await;
+    until(&world.wec, &APPLIED_MANIFEST_WORKS, &applied_name, "is gone", |object| object.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_seen_comes_back() {
+    let world = World::new().await;
+    let _agent = world.joined().await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app"}});
+    send(&world, "w", &[namespace, deployment(1), config_map("a", "1")]).await;
+    until_work(&world, "w", "is done", is_done).await;
+    let name = ObjectName::namespaced("app", "web");
+    let status = |ready: i64| Patch::Merge(json!({"status": {"replicas": 1, "readyReplicas": ready}}));
+    world.wec.patch_status::<Object>(&DEPLOYMENTS, &name, &status(1)).await.unwrap();
+    let live: Object = world.wec.get(&DEPLOYMENTS, &name).await.unwrap();
+    let owner = live.owner_references()[0].uid.clone();
+    let seen = ObjectName::namespaced(CLUSTER, format!("{owner}-appsv1-deployment-app-web"));
+    until(&world.its, &WORK_STATUSES, &seen, "says one is ready", |seen| {
+        seen.and_then(|seen| seen.pointer("/status/readyReplicas")) == Some(&json!(1))
+    })
+    .await;
+    let held: Object = world.its.get(&WORK_STATUSES, &seen).await.unwrap();
+    assert_eq!(held.label("transport.kubestellar.io/originWdsName"), Some("wds1"));
+    assert_eq!(held.owner_references()[0].kind, "ManifestWork");
+    assert_eq!(held.pointer("/spec/sourceRef/resource"), Some(&json!("deployments")));
+    // What is taken back is taken back there too.
+    let less = Patch::Merge(json!({"status": {"readyReplicas": null}}));
+    world.wec.patch_status::<Object>(&DEPLOYMENTS, &name, &less).await.unwrap();
+    until(&world.its, &WORK_STATUSES, &seen, "says none is ready", |seen| {
+        seen.is_some_and(|seen| seen.pointer("/status/readyReplicas").is_none())
+    })
+    .await;
+    let all = world.its.list::<Object>(&WORK_STATUSES, CLUSTER, &ListParams::default()).await.unwrap().items;
+    assert!(all.iter().all(|seen| !seen.name().contains("configmap")), "a ConfigMap has no status");
+    edit(&world, "w", &[config_map("a", "1")]).await;
+    until(&world.its, &WORK_STATUSES, &seen, "is gone", |seen| seen.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_writes_nothing_and_misses_nothing() {
+    let world = World::new().await;
+    let agent = world.joined().await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app"}});
+    send(&world, "w", &[namespace, deployment(2), config_map("a", "1")]).await;
+    send(&world, "x", &[config_map("x", "1")]).await;
+    send(&world, "y", &[config_map("y", "1")]).await;
+    for work in ["w", "x", "y"] {
+        until_work(&world, work, "is done", is_done).await;
+    }
+    let name = ObjectName::namespaced("app", "web");
+    let status = Patch::Merge(json!({"status": {"replicas": 2}}));
+    let live: Object = world.wec.patch_status(&DEPLOYMENTS, &name, &status).await.unwrap();
+    let owner = live.owner_references()[0].uid.clone();
+    let seen = ObjectName::namespaced(CLUSTER, format!("{owner}-appsv1-deployment-app-web"));
+    until(&world.its, &WORK_STATUSES, &seen, "is told", |seen| {
+        seen.is_some_and(|seen| seen.pointer("/status/replicas").is_some())
+    })
+    .await;
+    agent.stop().await;
+    let before = world.versions();
+
+    // The next agent finds one more work and one that is withdrawn, and leaves everything else alone.
+    send(&world, "z", &[config_map("z", "1")]).await;
+    world
+        .its
+        .delete(&MANIFEST_WORKS, &ObjectName::namespaced(CLUSTER, "y"), &DeleteParams::default())
+        .await
+        .unwrap();
+    let agent = world.agent();
+    until_work(&world, "z", "is done", is_done).await;
+    let y = ObjectName::namespaced("default", "y");
+    until(&world.wec, &CONFIG_MAPS, &y, "is gone", |object| object.is_none()).await;
+    // A change of w shows that w has been looked at.
+    until_idle(&world).await;
+    agent.stop().await;
+    let after = world.versions();
+    let written: Vec<&String> = after
+        .iter()
+        .filter(|(key, version)| before.get(*key) != Some(*version))
+        .map(|(key, _)| key)
+        .filter(|key| !key.contains("\"z\"") && !key.contains("-z\"") && !key.contains("events"))
+        .collect();
+    assert_eq!(written, Vec::<&String>::new());
+}
+
+/// Waits until one more drift is repaired: whatever was queued before has been worked on then.
+async fn until_idle(world: &World) {
+    let a = ObjectName::namespaced("default", "z");
+    let drift = Patch::Merge(json!({"data": {"k": "drifted"}}));
+    world.wec.patch::<Object>(&CONFIG_MAPS, &a, &drift).await.unwrap();
+    until_data(world, "z", "1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_applied_is_told_and_comes_when_it_can() {
+    let world = World::new().await;
+    let _agent = world.joined().await;
+    let thing = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"x": 1}});
+    let early = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "e", "namespace": "later"},
+        "data": {"k": "1"}});
+    send(&world, "w", &[thing, early, config_map("a", "1")]).await;
+    until_data(&world, "a", "1").await;
+    until_work(&world, "w", "says what failed", |work| {
+        let manifests = work.pointer("/status/resourceStatus/manifests").and_then(Value::as_array);
+        let applied = |manifest: &Value| {
+            manifest["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Applied" && c["status"] == "True")
+        };
+        manifests.is_some_and(|manifests| manifests.iter().filter(|manifest| applied(manifest)).count() == 1)
+            && !is(work, "Applied")
+    })
+    .await;
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Cluster", "names": {"kind": "Thing", "plural": "things"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {"x": {"type": "integer"}}}}}}}]},
+    });
+    let later = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "later"}});
+    send(&world, "needs", &[crd, later]).await;
+    until_work(&world, "w", "is done", is_done).await;
+}

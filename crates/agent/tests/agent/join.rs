@@ -1,0 +1,58 @@
+//! Joining, by the protocol of Open Cluster Management.
+
+use crate::world::{CLUSTER, SECRETS, World, is, is_accepted};
+use api::cluster::{AGENT_NAMESPACE, AVAILABLE, CLOCK_SYNCED, HUB_SECRET, JOINED, MANAGED_CLUSTERS, ManagedCluster};
+use api::{Object, ObjectName};
+use client::Patch;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_joins_when_both_sides_agree() {
+    let world = World::new().await;
+    let _agent = world.agent();
+    world.accept().await;
+    world
+        .until_cluster("is a member", |cluster| {
+            is_accepted(cluster) && is(cluster, JOINED) && is(cluster, AVAILABLE) && is(cluster, CLOCK_SYNCED)
+        })
+        .await;
+    world.until_cluster("has no taint", |cluster| cluster.pointer("/spec/taints").is_none()).await;
+    let cluster: ManagedCluster =
+        world.its.get(&MANAGED_CLUSTERS, &ObjectName::cluster(CLUSTER)).await.unwrap();
+    assert!(cluster.status.version.kubernetes.starts_with("v1."), "{:?}", cluster.status.version);
+    let secret: Object =
+        world.wec.get(&SECRETS, &ObjectName::namespaced(AGENT_NAMESPACE, HUB_SECRET)).await.unwrap();
+    for key in ["kubeconfig", "tls.key", "tls.crt", "cluster-name", "agent-name"] {
+        assert!(secret.pointer(&format!("/data/{}", key.replace('/', "~1"))).is_some(), "{key}");
+        assert!(world.folder().join(CLUSTER).join(key).exists(), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_the_two_agreements_does_not_matter() {
+    let world = World::new().await;
+    let _agent = world.agent();
+    world.approve().await;
+    let accept = Patch::Merge(json!({"spec": {"hubAcceptsClient": true}}));
+    world.its.patch::<Object>(&MANAGED_CLUSTERS, &ObjectName::cluster(CLUSTER), &accept).await.unwrap();
+    world.until_cluster("is a member", |cluster| is(cluster, JOINED) && is(cluster, AVAILABLE)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_joined_needs_nobody_to_come_back() {
+    let world = World::new().await;
+    let agent = world.joined().await;
+    world.until_cluster("has no taint", |cluster| cluster.pointer("/spec/taints").is_none()).await;
+    agent.stop().await;
+    let before = world.versions();
+    let unknown = json!([{"type": AVAILABLE, "status": "Unknown", "reason": "Test", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    let patch = Patch::Merge(json!({"status": {"conditions": unknown}}));
+    world.its.patch_status::<Object>(&MANAGED_CLUSTERS, &ObjectName::cluster(CLUSTER), &patch).await.unwrap();
+    let _agent = world.agent();
+    world.until_cluster("is available again", |cluster| is(cluster, AVAILABLE) && is(cluster, JOINED)).await;
+    let requests = |versions: &std::collections::BTreeMap<String, String>| {
+        versions.keys().filter(|key| key.contains("certificatesigningrequests")).count()
+    };
+    assert_eq!(requests(&world.versions()), requests(&before), "no new signing request");
+}

@@ -1,0 +1,208 @@
+//! What the two programs can be told, and what each command does with it.
+
+use crate::agent_command::AgentCommand;
+use crate::background;
+use crate::demo::Demo;
+use crate::serve::{Options, Serve};
+use anyhow::{Context, Result, anyhow};
+use clap::{Parser, Subcommand};
+use cli::kflex::{self, GlobalFlags, KflexCommand};
+use cli::{Environment, GetCommand, Session};
+use client::kubeconfig::Kubeconfig;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Which program was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Program {
+    /// `kubestellar`
+    KubeStellar,
+    /// `kflex`
+    Kflex,
+}
+
+/// Where a server listens unless it is told: the port of KubeFlex.
+const LISTEN: &str = "127.0.0.1:9443";
+
+#[derive(Parser)]
+#[command(name = "kubestellar", version, about = "Apply Kubernetes objects once; have them in many clusters")]
+struct KubeStellarArgs {
+    #[command(flatten)]
+    flags: GlobalFlags,
+    #[command(subcommand)]
+    command: KubeStellarCommand,
+}
+
+#[derive(Subcommand)]
+enum KubeStellarCommand {
+    /// Run the server in the foreground
+    Serve(ServeArgs),
+    /// Set up two simulated clusters and do the main job
+    Demo(Demo),
+    /// Prepare a cluster to join an ITS
+    Join(cli::clusters::Join),
+    /// Let clusters into an ITS
+    Accept(cli::clusters::Accept),
+    /// List the clusters of an ITS
+    Clusters(cli::clusters::Clusters),
+    /// Run the agent of a cluster
+    Agent(AgentCommand),
+    /// Show what is where
+    #[command(subcommand)]
+    Get(GetCommand),
+}
+
+#[derive(Parser)]
+#[command(name = "kflex", about = "Make and find spaces")]
+struct KflexArgs {
+    #[command(flatten)]
+    flags: GlobalFlags,
+    #[command(subcommand)]
+    command: KflexPrograms,
+}
+
+#[derive(Subcommand)]
+enum KflexPrograms {
+    /// Start a server in the background, and make it the hosting cluster
+    Init(InitArgs),
+    #[command(flatten)]
+    Api(KflexCommand),
+    /// Run the server in the foreground (what `init` starts)
+    #[command(hide = true)]
+    Serve(ServeArgs),
+}
+
+/// Flags of a server.
+#[derive(clap::Args)]
+struct ServeArgs {
+    /// Where everything is kept
+    #[arg(long, env = "KUBESTELLAR_DATA", value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = LISTEN)]
+    listen: SocketAddr,
+    /// A name or address by which clients reach the server; may be given several times, the first is advertised
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct InitArgs {
+    /// Where everything is kept
+    #[arg(long, env = "KUBESTELLAR_DATA", value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = LISTEN)]
+    listen: SocketAddr,
+}
+
+/// Runs a program to its end.
+pub fn main(program: Program) -> ExitCode {
+    let result = match program {
+        Program::KubeStellar => kubestellar(KubeStellarArgs::parse()),
+        Program::Kflex => kflex(KflexArgs::parse()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut stderr = std::io::stderr().lock();
+            writeln!(stderr, "Error: {error:#}").ok();
+            if let Some(hint) = error.downcast_ref::<cli::Error>().and_then(cli::Error::hint_text) {
+                writeln!(stderr, "hint: {hint}").ok();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn kubestellar(args: KubeStellarArgs) -> Result<()> {
+    let serves = matches!(args.command, KubeStellarCommand::Serve(_) | KubeStellarCommand::Agent(_));
+    log(args.flags.verbosity, serves);
+    let environment = Environment::of_process();
+    let session = args.flags.session(&environment);
+    runtime()?.block_on(async {
+        match args.command {
+            KubeStellarCommand::Serve(serve) => self::serve(serve, &environment).await,
+            KubeStellarCommand::Demo(demo) => demo.run().await,
+            KubeStellarCommand::Join(join) => Ok(join.run(&session).await.map(drop)?),
+            KubeStellarCommand::Accept(accept) => Ok(accept.run(&session).await?),
+            KubeStellarCommand::Clusters(clusters) => Ok(clusters.run(&session).await?),
+            KubeStellarCommand::Agent(agent) => agent.run(&session).await,
+            KubeStellarCommand::Get(get) => Ok(get.run(&session).await?),
+        }
+    })
+}
+
+fn kflex(args: KflexArgs) -> Result<()> {
+    log(args.flags.verbosity, matches!(args.command, KflexPrograms::Serve(_)));
+    let environment = Environment::of_process();
+    let session = args.flags.session(&environment);
+    match args.command {
+        KflexPrograms::Init(init) => self::init(init, &environment, &session),
+        KflexPrograms::Serve(serve) => runtime()?.block_on(self::serve(serve, &environment)),
+        KflexPrograms::Api(command) => Ok(runtime()?.block_on(command.run(&session))?),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
+
+/// Logs go to standard error: 0 is warnings (information for what runs on), 1 information, 2 everything of ours.
+fn log(verbosity: u8, serves: bool) {
+    let ours = match (verbosity, serves) {
+        (0, false) => LevelFilter::WARN,
+        (0, true) | (1, _) => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let of_libraries = ["hyper", "h2", "rustls", "tokio"].map(|library| (library, LevelFilter::WARN));
+    let filter = Targets::new().with_default(ours).with_targets(of_libraries);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}
+
+fn data_folder(given: Option<PathBuf>, environment: &Environment) -> Result<PathBuf> {
+    given.or_else(|| environment.data.clone()).ok_or_else(|| {
+        anyhow!("it is not clear where to keep data: give --data-dir FOLDER, or set KUBESTELLAR_DATA or HOME")
+    })
+}
+
+async fn serve(args: ServeArgs, environment: &Environment) -> Result<()> {
+    let data = data_folder(args.data_dir, environment)?;
+    let options = Options { data: Some(data), listen: args.listen, hosts: args.hosts };
+    let mut server = Serve::start(options, clock::system()).await?;
+    tracing::info!(url = %server.url, "ready");
+    // Whoever started this in the background waits for the line; nobody reads what comes after it.
+    writeln!(std::io::stdout(), "{}", background::READY_LINE).ok();
+    server.until(end_asked()).await;
+    server.stop().await;
+    Ok(())
+}
+
+/// Ends with the first Ctrl-C or SIGTERM.
+pub(crate) async fn end_asked() {
+    let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn init(args: InitArgs, environment: &Environment, session: &Session) -> Result<()> {
+    let data = data_folder(args.data_dir, environment)?;
+    let (running, started) = background::start(&data, args.listen)?;
+    let file = background::kubeconfig_file(&data);
+    let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    let given = Kubeconfig::parse(&text).map_err(|error| anyhow!("{}: {error}", file.display()))?;
+    kflex::install_hosting(session, &given)?;
+    let what = if started { "Started a server" } else { "A server is running already" };
+    session.output.done(format!("{what} at {} (process {}, data in {})", running.url, running.pid, data.display()));
+    session.output.done(format!("Switched to context {}", kflex::HOSTING_CONTEXT));
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Where spaces come from in this process, and what runs beside each: a WDS has its controllers, an ITS its hub, and a
+//! simulated WEC its simulator and an agent.
+
+use crate::local;
+use anyhow::{Context, Result, anyhow};
+use api::{ClusterName, SpaceName, Timestamp};
+use apiserver::{Server, SpaceAccess};
+use client::kubeconfig::standalone;
+use client::{Credential, Endpoint};
+use clock::SharedClock;
+use hub::hosting::{Access, Place, Role, Spaces};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use store::Visibility;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long the bootstrap token of a simulated cluster's agent can be used.
+const BOOTSTRAP_VALIDITY_SECONDS: i64 = 24 * 3600;
+/// How long parts of a space may take to end.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// A part that could not be started is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// The spaces of this process.
+pub(crate) struct Host {
+    server: Server,
+    data: Option<PathBuf>,
+    clock: SharedClock,
+    shutdown: CancellationToken,
+    /// What runs beside each space.
+    beside: Mutex<HashMap<SpaceName, Beside>>,
+    /// Credentials of simulated clusters' agents, when there is no data folder.
+    scratch: tempfile::TempDir,
+}
+
+struct Beside {
+    role: Role,
+    its: Option<SpaceName>,
+    end: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Host {
+    pub(crate) fn new(
+        server: Server,
+        data: Option<PathBuf>,
+        clock: SharedClock,
+        shutdown: CancellationToken,
+    ) -> Result<Self> {
+        let scratch = tempfile::tempdir().context("make a temporary folder")?;
+        Ok(Self { server, data, clock, shutdown, beside: Mutex::default(), scratch })
+    }
+
+    /// The API space behind a named one: with [`Place::Hosting`] it is the hosting space.
+    fn behind(&self, space: &SpaceName, place: Place) -> SpaceName {
+        match place {
+            Place::Own => space.clone(),
+            Place::Hosting => self.server.hosting_space(),
+        }
+    }
+
+    fn start(&self, space: &SpaceName, place: Place, role: Role, its: Option<&SpaceName>) -> Option<Beside> {
+        let behind = self.behind(space, place);
+        let end = self.shutdown.child_token();
+        let mut tasks = JoinSet::new();
+        let clock = self.clock.clone();
+        match role {
+            Role::Plain => return None,
+            Role::Its => {
+                let its = local::client(&self.server, &behind, "registration", Visibility::Appended);
+                let config = hub::its::ItsConfig { its, clock, trusted: Vec::new() };
+                let end = end.clone();
+                tasks.spawn(async move { hub::its::run(config, end).await });
+            }
+            Role::Wds => {
+                let to = its?;
+                let config = hub::wds::WdsConfig {
+                    name: space.clone(),
+                    wds: local::client(&self.server, &behind, "kubestellar", Visibility::Appended),
+                    its: local::client(&self.server, to, "transport-controller", Visibility::Appended),
+                    clock,
+                    limits: planner::transport::Limits::default(),
+                };
+                let end = end.clone();
+                tasks.spawn(async move { hub::wds::run(config, end).await });
+            }
+            Role::Wec => {
+                let simulated = local::client(&self.server, &behind, "simulator", Visibility::Durable);
+                let (dial, simulator_end) = (simulator::Dial::default(), end.clone());
+                let simulator_clock = clock.clone();
+                tasks.spawn(async move { simulator::run(simulated, dial, simulator_clock, simulator_end).await });
+                if let Some(its) = its {
+                    let (agent, end) = (self.agent(space, &behind, its), end.clone());
+                    tasks.spawn(async move { run_agent(agent, end).await });
+                }
+            }
+        }
+        Some(Beside { role, its: its.cloned(), end, tasks })
+    }
+
+    /// The agent of a simulated cluster. It reaches the hub as any agent does: over HTTPS, with credentials of its own.
+    fn agent(&self, space: &SpaceName, behind: &SpaceName, its: &SpaceName) -> SimulatedAgent {
+        let root = self.data.clone().unwrap_or_else(|| self.scratch.path().to_owned());
+        SimulatedAgent {
+            cluster: ClusterName::from(space.as_str()),
+            credentials: root.join("agents").join(space.as_str()).join("hub"),
+            // What is seen of the cluster is what is durable in it.
+            wec: local::client(&self.server, behind, "work-agent", Visibility::Durable),
+            its: local::client(&self.server, its, "bootstrap", Visibility::Durable),
+            hub: Endpoint {
+                server: self.server.url(its),
+                ca: Some(self.server.serving_authority().as_bytes().to_vec()),
+                ..Endpoint::default()
+            },
+            clock: self.clock.clone(),
+        }
+    }
+}
+
+struct SimulatedAgent {
+    cluster: ClusterName,
+    credentials: PathBuf,
+    wec: client::Client,
+    its: client::Client,
+    hub: Endpoint,
+    clock: SharedClock,
+}
+
+async fn run_agent(agent: SimulatedAgent, end: CancellationToken) {
+    let running = async {
+        loop {
+            let credentials = agent::Credentials::in_folder(&agent.credentials);
+            let expires = Timestamp::from_seconds(agent.clock.now().seconds() + BOOTSTRAP_VALIDITY_SECONDS);
+            let joined = credentials.are_held_for(&agent.cluster, agent.clock.now());
+            let bootstrap = match joined {
+                true => None,
+                false => match cli::clusters::bootstrap_token(&agent.its, agent.cluster.as_str(), expires).await {
+                    Ok(token) => Some(Endpoint { credential: Credential::Token(token), ..agent.hub.clone() }),
+                    Err(error) => {
+                        tracing::warn!(cluster = %agent.cluster, %error, "make a bootstrap token");
+                        tokio::time::sleep(RETRY_AFTER).await;
+                        continue;
+                    }
+                },
+            };
+            let config = agent::Config {
+                cluster: agent.cluster.clone(),
+                agent_id: "simulated".into(),
+                bootstrap,
+                credentials,
+                wec: agent.wec.clone(),
+                clock: agent.clock.clone(),
+            };
+            match agent::run(config, end.clone()).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(cluster = %agent.cluster, error = &error as &dyn std::error::Error, "the agent ended");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    };
+    end.run_until_cancelled(running).await;
+}
+
+impl Spaces for Host {
+    type Error = anyhow::Error;
+
+    async fn ensure(&self, space: &SpaceName, place: Place) -> Result<Access> {
+        let access = match place {
+            Place::Own => self.server.create_space(space).map_err(|error| anyhow!("space {space}: {error}"))?,
+            Place::Hosting => self.server.access(&self.server.hosting_space())?,
+        };
+        let kubeconfig = kubeconfig(space.as_str(), &access)?;
+        Ok(Access {
+            server: access.server_url,
+            kubeconfig_in_cluster: kubeconfig.clone(),
+            kubeconfig,
+            renew_after: None,
+        })
+    }
+
+    async fn remove(&self, space: &SpaceName) -> Result<()> {
+        self.stop_role(space).await?;
+        if self.server.has_space(space) && *space != self.server.hosting_space() {
+            self.server.delete_space(space)?;
+        }
+        let credentials = self.data.iter().map(|data| data.join("agents").join(space.as_str()));
+        credentials.for_each(|folder| drop(std::fs::remove_dir_all(folder)));
+        Ok(())
+    }
+
+    async fn start_role(&self, space: &SpaceName, place: Place, role: Role, its: Option<&SpaceName>) -> Result<()> {
+        let same = |beside: &Beside| beside.role == role && beside.its.as_ref() == its;
+        if self.beside.lock().get(space).is_some_and(same) {
+            return Ok(());
+        }
+        self.stop_role(space).await?;
+        if let Some(beside) = self.start(space, place, role, its) {
+            self.beside.lock().insert(space.clone(), beside);
+        }
+        Ok(())
+    }
+
+    async fn stop_role(&self, space: &SpaceName) -> Result<()> {
+        let Some(mut beside) = self.beside.lock().remove(space) else { return Ok(()) };
+        beside.end.cancel();
+        let ended = async { while beside.tasks.join_next().await.is_some() {} };
+        tokio::time::timeout(STOP_TIME_MAX, ended)
+            .await
+            .map_err(|_| anyhow!("what runs beside space {space} does not end"))
+    }
+}
+
+/// A kubeconfig with one context, named as KubeFlex does.
+pub(crate) fn kubeconfig(space: &str, access: &SpaceAccess) -> Result<String> {
+    let endpoint = Endpoint {
+        server: access.server_url.clone(),
+        ca: Some(access.authority.as_bytes().to_vec()),
+        credential: Credential::Certificate {
+            certificate: access.certificate.as_bytes().to_vec(),
+            key: access.key.as_bytes().to_vec(),
+        },
+        ..Endpoint::default()
+    };
+    let names = [space, &cli::contexts::cluster_name(space), &cli::contexts::user_name(space)];
+    standalone(&endpoint, names).to_yaml().map_err(|error| anyhow!("write a kubeconfig: {error}"))
+}
