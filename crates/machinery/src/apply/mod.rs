@@ -16,7 +16,7 @@ use api::{Object, Timestamp};
 use managed::{Entry, Operation, Owner};
 use place::Place;
 use serde_json::{Map, Value};
-use walk::Difference;
+use walk::{Difference, Emptied};
 
 pub use error::{ApplyError, Conflict, Conflicts};
 pub use fieldset::{FieldSet, FieldsError};
@@ -44,13 +44,13 @@ pub struct Writer<'a> {
 /// `metadata.managedFields` as it has to be stored. `new` carries what the client sent there (which may edit or reset
 /// the tracking; through a subresource it is ignored), and is the object after defaulting.
 ///
-/// An object whose ownership is not tracked stays so until it is applied.
+/// An object that has a uid and whose ownership is not tracked stays so until it is applied.
 pub fn update(live: Option<&Object>, mut new: Object, writer: &Writer<'_>, schema: Option<&Schema>) -> Object {
     let root = Place::root(schema);
     let sent = take_managed(&mut new);
     let held = live.and_then(|live| live.meta("managedFields"));
     let mut entries = entries_for_update(sent.as_ref(), held, writer);
-    if entries.is_empty() && live.is_some() {
+    if entries.is_empty() && live.is_some_and(|live| !live.uid().is_empty()) {
         return new;
     }
     let nothing = Map::new();
@@ -96,9 +96,8 @@ pub fn apply(
     };
     let fields = walk::fields_of(&config.0, root).recursive_difference(writer.reset);
     let merged = walk::merge(&base.0, &config.0, root);
-    let pruned = prune(merged, &last_fields, &fields, &mut entries, root);
-    // A map that lost all it had went, but the config may want it empty.
-    let mut result = Object(walk::merge(&pruned, &config.0, root));
+    let mut result = Object(prune(merged, &last_fields, &fields, &mut entries, root));
+    walk::restore_empty(&mut result.0, &config.0);
 
     let difference = walk::compare(&base.0, &result.0, root);
     let counted = Difference {
@@ -202,9 +201,9 @@ fn prune(
     let all = walk::fields_of(&merged, root).with_named_fields(root);
     let kept = |object: &Map<String, Value>| walk::fields_of(object, root).with_named_fields(root);
     // First all that was applied last time goes, then what has an owner comes back, then what nobody ever applied.
-    let bare = kept(&walk::remove(&merged, &last, root));
-    let with_owned = kept(&walk::remove(&merged, &all.difference(&bare.union(&owned)), root));
-    walk::remove(&merged, &all.difference(&with_owned).intersection(&last), root)
+    let bare = kept(&walk::remove(&merged, &last, root, Emptied::IsNull));
+    let with_owned = kept(&walk::remove(&merged, &all.difference(&bare.union(&owned)), root, Emptied::IsNull));
+    walk::remove(&merged, &all.difference(&with_owned).intersection(&last), root, Emptied::Goes)
 }
 
 /// # Errors

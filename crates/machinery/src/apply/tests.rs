@@ -37,6 +37,7 @@ fn object(value: Value) -> Object {
     object.0.entry("apiVersion").or_insert("example.com/v1".into());
     object.0.entry("kind").or_insert("Thing".into());
     object.metadata_mut().entry("name").or_insert("web".into());
+    object.metadata_mut().entry("uid").or_insert("u".into());
     object
 }
 

@@ -290,28 +290,48 @@ fn merge_lists(live: &[Value], config: &[Value], place: Place<'_>) -> Value {
     merged.into()
 }
 
-/// `object` without the fields of `gone`. A map or list of which nothing is left goes too.
-pub(super) fn remove(object: &Map<String, Value>, gone: &FieldSet, root: Place<'_>) -> Map<String, Value> {
-    remove_from_map(object, gone, root)
+/// What becomes of a map or list of which a removal leaves nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Emptied {
+    /// It goes too.
+    Goes,
+    /// It stays as null, which still is a field that somebody may own.
+    IsNull,
 }
 
-fn remove_from_map(map: &Map<String, Value>, gone: &FieldSet, place: Place<'_>) -> Map<String, Value> {
+/// `object` without the fields of `gone`.
+pub(super) fn remove(
+    object: &Map<String, Value>,
+    gone: &FieldSet,
+    root: Place<'_>,
+    emptied: Emptied,
+) -> Map<String, Value> {
+    remove_from_map(object, gone, root, emptied)
+}
+
+fn remove_from_map(
+    map: &Map<String, Value>,
+    gone: &FieldSet,
+    place: Place<'_>,
+    emptied: Emptied,
+) -> Map<String, Value> {
     let kept = map.iter().filter_map(|(name, value)| {
         let value = match gone.get(&field_step(name)) {
             None => value.clone(),
             Some(node) if node.member => return None,
-            Some(node) => remove_from_value(value, &node.below, place.field(name).place)?,
+            Some(node) => remove_from_value(value, &node.below, place.field(name).place, emptied)?,
         };
         Some((name.clone(), value))
     });
     kept.collect()
 }
 
-fn remove_from_value(value: &Value, gone: &FieldSet, place: Place<'_>) -> Option<Value> {
+fn remove_from_value(value: &Value, gone: &FieldSet, place: Place<'_>, emptied: Emptied) -> Option<Value> {
+    let nothing = || (emptied == Emptied::IsNull).then_some(Value::Null);
     match (place.kind(value), value) {
         (Kind::Map, Value::Object(map)) if !map.is_empty() => {
-            let kept = remove_from_map(map, gone, place);
-            (!kept.is_empty()).then(|| kept.into())
+            let kept = remove_from_map(map, gone, place, emptied);
+            if kept.is_empty() { nothing() } else { Some(kept.into()) }
         }
         (Kind::Keyed | Kind::Set, Value::Array(list)) if !list.is_empty() => {
             let Some(steps) = steps(list, place) else { return Some(value.clone()) };
@@ -321,12 +341,24 @@ fn remove_from_value(value: &Value, gone: &FieldSet, place: Place<'_>) -> Option
                 .filter_map(|(step, element)| match gone.get(step) {
                     None => Some(element.clone()),
                     Some(node) if node.member => None,
-                    Some(node) => remove_from_value(element, &node.below, place.items()),
+                    Some(node) => remove_from_value(element, &node.below, place.items(), Emptied::Goes),
                 })
                 .collect();
-            (!kept.is_empty()).then(|| kept.into())
+            if kept.is_empty() { nothing() } else { Some(kept.into()) }
         }
         _ => Some(value.clone()),
+    }
+}
+
+/// Puts the empty maps of `config` back into `object`, where a removal emptied and dropped them.
+pub(super) fn restore_empty(object: &mut Map<String, Value>, config: &Map<String, Value>) {
+    for (name, wanted) in config {
+        let Value::Object(wanted) = wanted else { continue };
+        match object.get_mut(name) {
+            Some(Value::Object(held)) => restore_empty(held, wanted),
+            None if wanted.is_empty() => drop(object.insert(name.clone(), Map::new().into())),
+            _ => {}
+        }
     }
 }
 
