@@ -1,7 +1,10 @@
 //! The API, asked in-process over the memory engine.
 
+mod builtins;
 mod definitions;
 mod objects;
+mod patches;
+mod restarts;
 mod watches;
 
 use crate::identity::Identity;
@@ -35,9 +38,13 @@ struct Answer {
 
 impl World {
     fn new() -> Self {
+        Self::over(store::memory())
+    }
+
+    fn over(engine: Box<dyn store::Engine>) -> Self {
         let clock = Manual::at(Timestamp::from_seconds(1_795_382_640));
         let server = Server::open(Config {
-            engine: store::memory(),
+            engine,
             limits: Limits::with_clock(Arc::clone(&clock) as SharedClock),
             advertised: "https://127.0.0.1:9443".into(),
             serving_authority: String::new(),

@@ -1,0 +1,216 @@
+//! Kinds with ways of their own, paths that are no resources, and other encodings.
+
+use super::*;
+
+#[tokio::test]
+async fn namespaces_end_through_finalize() {
+    let world = World::new();
+    let made = world.post("/api/v1/namespaces", json!({"metadata": {"name": "n"}})).await.is(201);
+    assert_eq!(made["metadata"]["labels"]["kubernetes.io/metadata.name"], "n");
+    assert_eq!((&made["spec"]["finalizers"][0], &made["status"]["phase"]), (&json!("kubernetes"), &json!("Active")));
+    let marked = world.delete("/api/v1/namespaces/n").await.is(200);
+    assert_eq!((&marked["kind"], &marked["status"]["phase"]), (&json!("Namespace"), &json!("Terminating")));
+    let refused = world.post("/api/v1/namespaces/n/configmaps", config_map("a")).await;
+    let refused = refused.fails(403, "Forbidden", "because it is being terminated");
+    assert_eq!(refused["details"]["causes"][0]["reason"], "NamespaceTerminating");
+    let mut last = marked.clone();
+    last["spec"]["finalizers"] = json!([]);
+    world.put("/api/v1/namespaces/n", last.clone()).await.is(200);
+    world.get("/api/v1/namespaces/n").await.is(200);
+    world.put("/api/v1/namespaces/n/finalize", last).await.is(200);
+    world.get("/api/v1/namespaces/n").await.is(404);
+    world.delete("/api/v1/namespaces").await.is(405);
+}
+
+#[tokio::test]
+async fn pods_without_nodes() {
+    let world = World::new();
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "c"}]}});
+    let made = world.post(pods, pod.clone()).await.is(201);
+    assert_eq!((&made["status"]["phase"], &made["spec"]["restartPolicy"]), (&json!("Pending"), &json!("Always")));
+    let log = world.get(&format!("{pods}/p/log")).await;
+    log.fails(400, "BadRequest", "pod p does not have a host assigned");
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    world.post(&format!("{pods}/p/binding"), binding.clone()).await.is(201);
+    world.post("/api/v1/namespaces/default/bindings", binding).await.fails(409, "Conflict", "already assigned");
+    let bound = world.get(&format!("{pods}?fieldSelector=spec.nodeName%3Dn1")).await.is(200);
+    assert_eq!(bound["items"][0]["status"]["conditions"][0]["type"], "PodScheduled");
+    world.post(&format!("{pods}/p/eviction"), json!({"metadata": {"name": "p"}})).await.is(201);
+    world.get(&format!("{pods}/p")).await.is(404);
+    world.post(pods, pod).await.is(201);
+    assert_eq!(world.delete(&format!("{pods}/p")).await.is(200)["kind"], "Pod");
+}
+
+#[tokio::test]
+async fn signing_requests() {
+    let world = World::new();
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let request = json!({"metadata": {"generateName": "join-"}, "spec": {"request": "eA==", "usages": ["client auth"],
+        "signerName": "kubernetes.io/kube-apiserver-client", "username": "somebody else"}});
+    let made = world.post(path, request).await.is(201);
+    assert_eq!(made["spec"]["username"], "system:test");
+    let name = made["metadata"]["name"].as_str().unwrap();
+    let mut approved = made.clone();
+    approved["status"] =
+        json!({"conditions": [{"type": "Approved", "status": "True", "reason": "r"}], "certificate": "eA=="});
+    let done = world.put(&format!("{path}/{name}/approval"), approved.clone()).await.is(200);
+    assert_eq!(done["status"]["conditions"][0]["lastUpdateTime"], "2026-11-22T21:24:00Z");
+    assert!(done["status"]["certificate"].is_null());
+    approved["metadata"]["resourceVersion"] = Value::Null;
+    approved["status"]["conditions"] =
+        json!([{"type": "Approved", "status": "True"}, {"type": "Denied", "status": "True"}]);
+    world.put(&format!("{path}/{name}/approval"), approved).await.fails(422, "Invalid", "mutually exclusive");
+}
+
+#[tokio::test]
+async fn secrets_take_text() {
+    let world = World::new();
+    let secret = json!({"metadata": {"name": "s"}, "stringData": {"a": "b"}});
+    let made = world.post("/api/v1/namespaces/default/secrets", secret).await.is(201);
+    assert_eq!((&made["data"]["a"], &made["type"]), (&json!("Yg=="), &json!("Opaque")));
+    assert!(made["stringData"].is_null());
+    let list = world.get("/api/v1/namespaces/default/secrets?fieldSelector=type%3DOpaque").await.is(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn unknown_fields_of_built_in_kinds() {
+    let world = World::new();
+    let mut object = config_map("a");
+    object["daat"] = json!({});
+    let answer = world.post(CONFIG_MAPS, object.clone()).await;
+    assert_eq!(answer.warnings, ["299 - \"unknown field \\\"daat\\\"\""]);
+    assert!(answer.is(201)["daat"].is_null());
+    object["metadata"]["name"] = "b".into();
+    let strict = world.post(&format!("{CONFIG_MAPS}?fieldValidation=Strict"), object.clone()).await;
+    strict.fails(400, "BadRequest", "strict decoding error: unknown field \"daat\"");
+    assert!(world.post(&format!("{CONFIG_MAPS}?fieldValidation=Ignore"), object).await.warnings.is_empty());
+    let twice = r#"{"metadata": {"name": "c"}, "data": {"a": "1", "a": "2"}}"#;
+    let strict = world.raw("POST", &format!("{CONFIG_MAPS}?fieldValidation=Strict"), &[], twice).await;
+    strict.fails(400, "BadRequest", "strict decoding error: duplicate field \"data.a\"");
+}
+
+#[tokio::test]
+async fn protobuf_bodies() {
+    let world = World::new();
+    // `runtime.Unknown{typeMeta{v1, ConfigMap}, raw: ConfigMap{metadata{name: "p"}, data{"k": "v"}}}`
+    let raw = [b"\x0a\x03\x0a\x01p".as_slice(), b"\x12\x06\x0a\x01k\x12\x01v"].concat();
+    let meta = [b"\x0a\x02v1".as_slice(), b"\x12\x09ConfigMap"].concat();
+    let mut body = b"k8s\0".to_vec();
+    body.extend([0x0a, u8::try_from(meta.len()).unwrap()]);
+    body.extend(&meta);
+    body.extend([0x12, u8::try_from(raw.len()).unwrap()]);
+    body.extend(&raw);
+    let headers = [
+        ("content-type", "application/vnd.kubernetes.protobuf"),
+        ("accept", "application/vnd.kubernetes.protobuf,application/json"),
+    ];
+    let answer = world.raw("POST", CONFIG_MAPS, &headers, body).await;
+    assert_eq!(answer.content_type, "application/json");
+    assert_eq!(answer.is(201)["data"], json!({"k": "v"}));
+    world.raw("POST", CONFIG_MAPS, &headers, "nonsense").await.fails(400, "BadRequest", "unrecognized");
+}
+
+#[tokio::test]
+async fn rows_for_people() {
+    let world = World::new();
+    world.config_map("a").await;
+    world.clock.advance(std::time::Duration::from_secs(300));
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
+    let table = world.raw("GET", CONFIG_MAPS, &accept, "").await.is(200);
+    assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
+    assert_eq!(table["rows"][0]["cells"], json!(["a", 1, "5m"]));
+    assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    assert_eq!(table["columnDefinitions"].as_array().unwrap().len(), 3);
+    let whole = world.raw("GET", &format!("{CONFIG_MAPS}?includeObject=Object"), &accept, "").await.is(200);
+    assert_eq!(whole["rows"][0]["object"]["data"]["k"], "a");
+    let review = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let only = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    world.raw("POST", path, &only, review.to_string()).await.fails(406, "NotAcceptable", "unable to respond");
+}
+
+#[tokio::test]
+async fn reviews() {
+    let world = World::new();
+    let ask = |path: &'static str, spec: Value| {
+        let world = &world;
+        async move { world.post(path, json!({"spec": spec})).await }
+    };
+    let pods = json!({"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "default"}});
+    let mine = ask("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", pods.clone()).await.is(201);
+    assert_eq!(mine["status"]["allowed"], true);
+    let mut of_ann = pods.clone();
+    of_ann["user"] = "ann".into();
+    let ann = ask("/apis/authorization.k8s.io/v1/subjectaccessreviews", of_ann.clone()).await.is(201);
+    assert_eq!((&ann["status"]["allowed"], &ann["kind"]), (&json!(false), &json!("SubjectAccessReview")));
+    ask("/apis/authorization.k8s.io/v1/subjectaccessreviews", pods).await.fails(
+        422,
+        "Invalid",
+        "at least one of user or group",
+    );
+    ask("/apis/authorization.k8s.io/v1/namespaces/kube-system/localsubjectaccessreviews", of_ann).await.fails(
+        422,
+        "Invalid",
+        "must match metadata.namespace",
+    );
+    let who = ask("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.is(201);
+    assert_eq!(who["status"]["userInfo"]["username"], "system:test");
+    let rules =
+        ask("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", json!({"namespace": "default"})).await.is(201);
+    assert_eq!(rules["status"]["resourceRules"][0]["verbs"], json!(["*"]));
+    let token = ask("/apis/authentication.k8s.io/v1/tokenreviews", json!({"token": "no"})).await.is(201);
+    assert_eq!(token["status"]["authenticated"], Value::Null);
+    world.get("/apis/authentication.k8s.io/v1/tokenreviews").await.is(405);
+}
+
+#[tokio::test]
+async fn paths() {
+    let world = World::new();
+    let version = world.get("/version").await.is(200);
+    assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!("36")));
+    assert!(version["gitVersion"].as_str().unwrap().starts_with("v1.36.3+kubestellar."));
+    for path in ["/healthz", "/livez", "/readyz", "/readyz/"] {
+        assert_eq!(&world.get(path).await.text[..], b"ok", "{path}");
+    }
+    assert!(String::from_utf8_lossy(&world.get("/readyz?verbose").await.text).contains("[+]store ok"));
+    assert!(String::from_utf8_lossy(&world.get("/metrics").await.text).contains("apiserver_request_total"));
+    assert!(world.get("/").await.is(200)["paths"].as_array().unwrap().contains(&json!("/apis/apps/v1")));
+    assert_eq!(world.get("/api").await.is(200)["versions"], json!(["v1"]));
+    let accept = [("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json")];
+    let groups = world.raw("GET", "/apis", &accept, "").await;
+    assert!(groups.content_type.contains("as=APIGroupDiscoveryList"));
+    assert_eq!(groups.is(200)["kind"], "APIGroupDiscoveryList");
+    assert_eq!(&world.get("/nonsense").await.text[..], b"404 page not found\n");
+    assert_eq!(world.get("/apis/nothing.io/v1").await.code, 404);
+    let index = world.get("/openapi/v3").await.is(200);
+    let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
+    assert!(world.get(url).await.is(200)["components"]["schemas"]["io.k8s.api.core.v1.Pod"].is_object());
+    assert_eq!(world.get("/openapi/v3/api/v1?hash=stale").await.code, 301);
+    world.post("/version", json!({})).await.is(405);
+    let answer = world.send(Request::builder().uri("/api/v1/namespaces").body(Bytes::new()).unwrap()).await;
+    assert_eq!(answer.headers()["cache-control"], "no-cache, private");
+    assert!(answer.headers().contains_key("audit-id"));
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed() {
+    let world = World::new();
+    let mut object = config_map("a");
+    object["data"]["k"] = "x".repeat(200_000).into();
+    world.post(CONFIG_MAPS, object).await.is(201);
+    let request = Request::builder().uri(CONFIG_MAPS).header("accept-encoding", "gzip").body(Bytes::new()).unwrap();
+    let response = world.send(request).await;
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    assert!(read(response).await.text.len() < 10_000);
+}
+
+#[tokio::test]
+async fn access_for_administrators() {
+    let world = World::new();
+    let access = world.server.access(&world.space).unwrap();
+    assert_eq!(access.server_url, "https://127.0.0.1:9443/spaces/s1");
+    assert!(access.certificate.contains("BEGIN CERTIFICATE") && access.key.contains("PRIVATE KEY"));
+    assert!(world.server.access(&"none".into()).is_err());
+}
