@@ -15,3 +15,4 @@ pub mod schema;
 pub mod selector;
 pub mod strategy;
 pub mod table;
+pub mod validation;

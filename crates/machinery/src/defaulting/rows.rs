@@ -181,7 +181,6 @@ pub(super) const ROWS: &[Row] = &[
     absent("autoscaling.v2.HorizontalPodAutoscaler", "spec.minReplicas", "1"),
     blank("autoscaling.v2.HorizontalPodAutoscaler", "spec.metrics", CPU_80),
     absent("autoscaling.v2.HorizontalPodAutoscaler", "status", "{}"),
-    absent("autoscaling.v2.HorizontalPodAutoscalerStatus", "currentMetrics", "null"),
     absent("autoscaling.v2.HorizontalPodAutoscalerStatus", "desiredReplicas", "0"),
     absent("autoscaling.v2.HorizontalPodAutoscalerBehavior", "scaleUp.stabilizationWindowSeconds", "0"),
     absent("autoscaling.v2.HorizontalPodAutoscalerBehavior", "scaleUp.selectPolicy", r#""Max""#),

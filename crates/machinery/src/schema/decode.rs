@@ -77,7 +77,8 @@ fn special(node: &Node) -> Special {
 }
 
 /// Lists that Go writes even when they are empty, although they are optional: definition's last part, and field.
-const WRITTEN_EMPTY: [(&str, &str); 3] = [("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "ports")];
+const WRITTEN_EMPTY: [(&str, &str); 4] =
+    [("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "endpoints"), ("EndpointSlice", "ports")];
 
 impl Walk<'_> {
     fn value(&mut self, value: &mut Value, at: NodeId, place: &Place<'_>) -> Result<(), DecodeError> {

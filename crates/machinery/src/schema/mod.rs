@@ -22,3 +22,10 @@ pub use parse::{ParseError, from_crd, from_definitions};
 pub use pattern::{Pattern, compile as compile_pattern};
 pub use prune::prune;
 pub use rules::Rules;
+
+pub(crate) use formats::{holds as holds_format, is_ip};
+
+/// Whether text is a duration as Go writes them: `1h30m`.
+pub(crate) fn is_go_duration(text: &str) -> bool {
+    formats::go_duration(text).is_some()
+}

@@ -1,0 +1,188 @@
+//! Data, quotas and namespaces.
+
+use super::text::config_key;
+use super::{Causes, Check, Fields, each};
+use crate::field::{self, Path, object_at, objects_at, text_at};
+use crate::name;
+use crate::quantity::Quantity;
+use base64::Engine as _;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+pub(super) const KINDS: &[(&str, &str, Check)] = &[
+    ("", "ConfigMap", config_map),
+    ("", "LimitRange", limit_range),
+    ("", "ResourceQuota", quota),
+    ("", "Secret", secret),
+    ("scheduling.k8s.io", "PriorityClass", priority_class),
+];
+
+/// Bytes of data in a ConfigMap or a Secret.
+const DATA_MAX: usize = 1024 * 1024;
+
+/// Priorities that users may give; those above are the system's.
+const PRIORITY_MAX: i64 = 1_000_000_000;
+
+fn config_map(object: &Fields, out: &mut Causes) {
+    let mut size = 0;
+    for field_name in ["data", "binaryData"] {
+        let path = Path::ROOT.field(field_name);
+        for (key, value) in object_at(object, field_name).into_iter().flatten() {
+            let path = path.key(key);
+            each(out, &path, key, config_key(key));
+            let text = value.as_str().unwrap_or("");
+            if field_name == "data" {
+                size += text.len();
+                if object_at(object, "binaryData").is_some_and(|binary| binary.contains_key(key)) {
+                    out.push(field::invalid_text(&path, key, "duplicate of key present in binaryData"));
+                }
+            } else {
+                size += decoded_len(text);
+            }
+        }
+    }
+    if size > DATA_MAX {
+        out.push(field::too_long(&Path::ROOT, DATA_MAX as u64));
+    }
+}
+
+/// Bytes that standard base64 stands for.
+fn decoded_len(text: &str) -> usize {
+    let padding = text.bytes().rev().take_while(|b| *b == b'=').count();
+    (text.len() / 4 * 3).saturating_sub(padding)
+}
+
+fn secret(object: &Fields, out: &mut Causes) {
+    let path = Path::ROOT.field("data");
+    let empty = Fields::new();
+    let data = object_at(object, "data").unwrap_or(&empty);
+    let mut size = 0;
+    for (key, value) in data {
+        each(out, &path.key(key), key, config_key(key));
+        size += decoded_len(value.as_str().unwrap_or(""));
+    }
+    if size > DATA_MAX {
+        out.push(field::too_long(&path, DATA_MAX as u64));
+    }
+    let mut wanted = |keys: &[&str]| {
+        for key in keys.iter().filter(|key| !data.contains_key(**key)) {
+            out.push(field::required(&path.key(key), ""));
+        }
+    };
+    match text_at(object, "type") {
+        "kubernetes.io/service-account-token" => {
+            const ACCOUNT: &str = "kubernetes.io/service-account.name";
+            let annotations = object_at(object, "metadata.annotations");
+            if annotations.and_then(|all| all.get(ACCOUNT)).and_then(Value::as_str).is_none_or(str::is_empty) {
+                let metadata = Path::ROOT.field("metadata");
+                out.push(field::required(&metadata.field("annotations").key(ACCOUNT), ""));
+            }
+        }
+        "kubernetes.io/dockercfg" => {
+            wanted(&[".dockercfg"]);
+            json_inside(data, ".dockercfg", &path, out);
+        }
+        "kubernetes.io/dockerconfigjson" => {
+            wanted(&[".dockerconfigjson"]);
+            json_inside(data, ".dockerconfigjson", &path, out);
+        }
+        "kubernetes.io/basic-auth" if !data.contains_key("username") && !data.contains_key("password") => {
+            wanted(&["username", "password"]);
+        }
+        "kubernetes.io/ssh-auth" => wanted(&["ssh-privatekey"]),
+        "kubernetes.io/tls" => wanted(&["tls.crt", "tls.key"]),
+        _ => {}
+    }
+}
+
+fn json_inside(data: &Fields, key: &str, path: &Path<'_>, out: &mut Causes) {
+    let Some(text) = data.get(key).and_then(Value::as_str) else { return };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+    if let Err(error) = serde_json::from_slice::<Fields>(&bytes) {
+        out.push(field::invalid_text(&path.key(key), "<secret contents redacted>", &error.to_string()));
+    }
+}
+
+/// Amounts by resource: names qualified, nothing below zero.
+fn amounts(map: Option<&Fields>, path: &Path<'_>, out: &mut Causes) {
+    for (key, value) in map.into_iter().flatten() {
+        let path = path.key(key);
+        each(out, &path, key, name::qualified_name(key));
+        if Quantity::from_value(value).is_some_and(|amount| amount.nanos() < 0) {
+            out.push(field::invalid(&path, value, "must be greater than or equal to 0"));
+        }
+    }
+}
+
+fn quota(object: &Fields, out: &mut Causes) {
+    let spec = Path::ROOT.field("spec");
+    amounts(object_at(object, "spec.hard"), &spec.field("hard"), out);
+}
+
+fn limit_range(object: &Fields, out: &mut Causes) {
+    let spec = Path::ROOT.field("spec");
+    let list = spec.field("limits");
+    let mut kinds = BTreeSet::new();
+    for (index, limit) in objects_at(object, "spec.limits").enumerate() {
+        let path = list.index(index);
+        let kind = text_at(limit, "type");
+        if !kinds.insert(kind) {
+            out.push(field::duplicate(&path.field("type"), &kind.into()));
+        }
+        for field_name in ["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"] {
+            amounts(object_at(limit, field_name), &path.field(field_name), out);
+            if kind == "Pod"
+                && field_name.starts_with("default")
+                && object_at(limit, field_name).is_some_and(|map| !map.is_empty())
+            {
+                let why = "may not be specified when `type` is 'Pod'";
+                out.push(field::forbidden(&path.field(field_name), why));
+            }
+        }
+        for (low, high) in [
+            ("min", "max"),
+            ("min", "defaultRequest"),
+            ("min", "default"),
+            ("defaultRequest", "default"),
+            ("defaultRequest", "max"),
+            ("default", "max"),
+        ] {
+            let path = path.field(low);
+            for (key, value) in object_at(limit, low).into_iter().flatten() {
+                let above = object_at(limit, high).and_then(|map| map.get(key));
+                if let (Some(lower), Some(upper)) = (Quantity::from_value(value), above.and_then(Quantity::from_value))
+                    && lower > upper
+                {
+                    let words = |name: &str| match name {
+                        "default" => "default limit",
+                        "defaultRequest" => "default request",
+                        other => {
+                            if other == "min" {
+                                "min"
+                            } else {
+                                "max"
+                            }
+                        }
+                    };
+                    let why = format!("{} value {lower} is greater than {} value {upper}", words(low), words(high));
+                    out.push(field::invalid(&path.key(key), value, &why));
+                }
+            }
+        }
+    }
+}
+
+fn priority_class(object: &Fields, out: &mut Causes) {
+    let value = field::int_at(object, "value").unwrap_or(0);
+    let name = text_at(object, "metadata.name");
+    let system = matches!(name, "system-node-critical" | "system-cluster-critical");
+    if name.starts_with("system-") && !system {
+        let metadata = Path::ROOT.field("metadata");
+        let why = "priority class names with 'system-' prefix are reserved for system use only";
+        out.push(field::forbidden(&metadata.field("name"), why));
+    }
+    if value > PRIORITY_MAX && !system {
+        let why = format!("maximum allowed value of a user defined priority is {PRIORITY_MAX}");
+        out.push(field::forbidden(&Path::ROOT.field("value"), &why));
+    }
+}

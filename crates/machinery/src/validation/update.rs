@@ -1,0 +1,289 @@
+//! What may not change.
+
+use super::{Causes, Fields};
+use crate::field::{self, Path, at, flag_at, int_at, list_at, object_at, text_at};
+use api::Cause;
+use serde_json::{Map, Value};
+
+/// Fields that keep the value that they were created with: group, kind, path.
+const IMMUTABLE: &[(&str, &str, &str)] = &[
+    ("apps", "DaemonSet", "spec.selector"),
+    ("apps", "Deployment", "spec.selector"),
+    ("apps", "ReplicaSet", "spec.selector"),
+    ("apps", "ControllerRevision", "data"),
+    ("batch", "Job", "spec.selector"),
+    ("batch", "Job", "spec.completionMode"),
+    ("batch", "Job", "spec.podFailurePolicy"),
+    ("batch", "Job", "spec.backoffLimitPerIndex"),
+    ("batch", "Job", "spec.managedBy"),
+    ("batch", "Job", "spec.successPolicy"),
+    ("", "Secret", "type"),
+    ("discovery.k8s.io", "EndpointSlice", "addressType"),
+    ("networking.k8s.io", "IngressClass", "spec.controller"),
+    ("node.k8s.io", "RuntimeClass", "handler"),
+    ("storage.k8s.io", "StorageClass", "volumeBindingMode"),
+    ("storage.k8s.io", "VolumeAttachment", "spec"),
+    ("storage.k8s.io", "VolumeAttributesClass", "driverName"),
+    ("storage.k8s.io", "VolumeAttributesClass", "parameters"),
+    ("storage.k8s.io", "CSIDriver", "spec.attachRequired"),
+    ("storage.k8s.io", "CSIDriver", "spec.volumeLifecycleModes"),
+    ("storage.k8s.io", "CSIStorageCapacity", "storageClassName"),
+    ("storage.k8s.io", "CSIStorageCapacity", "nodeTopology"),
+];
+
+/// Fields of which the stock server says in other words that they may not change.
+const FORBIDDEN: &[(&str, &str, &str, &str)] = &[
+    ("storage.k8s.io", "StorageClass", "parameters", "updates to parameters are forbidden."),
+    ("storage.k8s.io", "StorageClass", "provisioner", "updates to provisioner are forbidden."),
+    ("storage.k8s.io", "StorageClass", "reclaimPolicy", "updates to reclaimPolicy are forbidden."),
+    ("scheduling.k8s.io", "PriorityClass", "value", "may not be changed in an update."),
+    ("", "PersistentVolume", "spec.volumeMode", "field is immutable"),
+];
+
+pub(super) fn check(group: &str, kind: &str, new: &Fields, old: &Fields, out: &mut Causes) {
+    for (_, _, path) in IMMUTABLE.iter().filter(|(g, k, _)| *g == group && *k == kind) {
+        unchanged(new, old, path, out);
+    }
+    for (_, _, path, why) in FORBIDDEN.iter().filter(|(g, k, _, _)| *g == group && *k == kind) {
+        if given(new, path) != given(old, path) {
+            out.push(Cause { field: (*path).into(), ..field::forbidden(&Path::ROOT, why) });
+        }
+    }
+    match (group, kind) {
+        ("", "ConfigMap" | "Secret") => frozen(new, old, out),
+        ("", "Pod") => pod(new, old, out),
+        ("", "Service") => service(new, old, out),
+        ("", "PersistentVolumeClaim") => claim(new, old, out),
+        ("", "PersistentVolume") => volume(new, old, out),
+        ("apps", "StatefulSet") => stateful_set(new, old, out),
+        ("batch", "Job") => job(new, old, out),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+            if new.get("roleRef") != old.get("roleRef") {
+                let value = new.get("roleRef").cloned().unwrap_or(Value::Null);
+                out.push(field::invalid(&Path::ROOT.field("roleRef"), &value, "cannot change roleRef"));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The value at a path; empty lists and maps are as good as none.
+fn given<'v>(object: &'v Fields, path: &str) -> Option<&'v Value> {
+    at(object, path).filter(|value| match value {
+        Value::Null => false,
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        _ => true,
+    })
+}
+
+fn unchanged(new: &Fields, old: &Fields, path: &str, out: &mut Causes) {
+    let (after, before) = (given(new, path), given(old, path));
+    if after != before {
+        let value = after.cloned().unwrap_or(Value::Null);
+        out.push(Cause { field: path.into(), ..field::invalid(&Path::ROOT, &value, "field is immutable") });
+    }
+}
+
+/// ConfigMaps and Secrets that say that they are immutable.
+fn frozen(new: &Fields, old: &Fields, out: &mut Causes) {
+    if !flag_at(old, "immutable") {
+        return;
+    }
+    const WHY: &str = "field is immutable when `immutable` is set";
+    if !flag_at(new, "immutable") {
+        out.push(field::forbidden(&Path::ROOT.field("immutable"), WHY));
+    }
+    for name in ["data", "binaryData"] {
+        if given(new, name) != given(old, name) {
+            out.push(field::forbidden(&Path::ROOT.field(name), WHY));
+        }
+    }
+}
+
+/// A copy of an object's spec without what may change.
+fn rest(object: &Fields, without: &[&str]) -> Map<String, Value> {
+    let mut spec = object_at(object, "spec").cloned().unwrap_or_default();
+    spec.retain(|key, value| !without.contains(&key.as_str()) && !value.is_null());
+    spec
+}
+
+fn pod(new: &Fields, old: &Fields, out: &mut Causes) {
+    let stable = |object: &Fields| {
+        const MUTABLE: [&str; 6] = [
+            "activeDeadlineSeconds",
+            "ephemeralContainers",
+            "schedulingGates",
+            "terminationGracePeriodSeconds",
+            "tolerations",
+            // Binding and resizing are subresources of their own.
+            "nodeName",
+        ];
+        let mut spec = rest(object, &MUTABLE);
+        for list in ["containers", "initContainers"] {
+            for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                if let Value::Object(container) = container {
+                    container.remove("image");
+                    container.remove("resources");
+                }
+            }
+        }
+        spec
+    };
+    let path = Path::ROOT.field("spec");
+    if stable(new) != stable(old) {
+        let why = "pod updates may not change fields other than `spec.containers[*].image`,\
+                   `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to \
+                   existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
+                   previously negative)";
+        out.push(field::forbidden(&path, why));
+    }
+    let kept = list_at(new, "spec.tolerations");
+    if list_at(old, "spec.tolerations").iter().any(|toleration| !kept.contains(toleration)) {
+        let why = "existing toleration can not be modified except its tolerationSeconds";
+        let only_seconds = |list: &[Value]| -> Vec<Value> {
+            let mut list = list.to_vec();
+            list.iter_mut().filter_map(Value::as_object_mut).for_each(|toleration| {
+                toleration.remove("tolerationSeconds");
+            });
+            list
+        };
+        let (after, before) = (only_seconds(kept), only_seconds(list_at(old, "spec.tolerations")));
+        if before.iter().any(|toleration| !after.contains(toleration)) {
+            out.push(field::forbidden(&path.field("tolerations"), why));
+        }
+    }
+}
+
+fn service(new: &Fields, old: &Fields, out: &mut Causes) {
+    let outside = |object: &Fields| text_at(object, "spec.type") == "ExternalName";
+    if outside(new) || outside(old) {
+        return;
+    }
+    let first = |object: &Fields| {
+        let ips = list_at(object, "spec.clusterIPs").first().and_then(Value::as_str);
+        ips.unwrap_or_else(|| text_at(object, "spec.clusterIP")).to_owned()
+    };
+    let (after, before) = (first(new), first(old));
+    if !before.is_empty() && after != before {
+        let spec = Path::ROOT.field("spec");
+        let ips = spec.field("clusterIPs");
+        if after.is_empty() {
+            out.push(field::invalid(&ips.index(0), &Value::Null, "primary clusterIP can not be unset"));
+        } else {
+            let value = Value::Array(list_at(new, "spec.clusterIPs").to_vec());
+            out.push(field::invalid(&ips.index(0), &value, "may not change once set"));
+        }
+    }
+}
+
+fn claim(new: &Fields, old: &Fields, out: &mut Causes) {
+    let stable = |object: &Fields| {
+        let mut spec = rest(object, &["volumeAttributesClassName"]);
+        if let Some(Value::Object(resources)) = spec.get_mut("resources") {
+            resources.remove("requests");
+        }
+        spec
+    };
+    let (mut after, before) = (stable(new), stable(old));
+    // The binder sets the volume's name, and a default class may come late; once each.
+    for name in ["volumeName", "storageClassName"] {
+        if !before.contains_key(name) {
+            after.remove(name);
+        }
+    }
+    let path = Path::ROOT.field("spec");
+    if after != before {
+        let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
+                   claims";
+        out.push(field::forbidden(&path, why));
+        return;
+    }
+    let size =
+        |object: &Fields| at(object, "spec.resources.requests.storage").and_then(crate::quantity::Quantity::from_value);
+    if let (Some(after), Some(before)) = (size(new), size(old)) {
+        let path = path.field("resources");
+        let requests = path.field("requests");
+        let capacity = at(new, "status.capacity.storage").and_then(crate::quantity::Quantity::from_value);
+        if after < before && capacity.is_none_or(|capacity| after < capacity) {
+            let why = "field can not be less than status.capacity";
+            out.push(field::forbidden(&requests.field("storage"), why));
+        }
+    }
+}
+
+fn volume(new: &Fields, old: &Fields, out: &mut Causes) {
+    const MUTABLE: [&str; 9] = [
+        "accessModes",
+        "capacity",
+        "claimRef",
+        "mountOptions",
+        "nodeAffinity",
+        "persistentVolumeReclaimPolicy",
+        "storageClassName",
+        "volumeAttributesClassName",
+        "volumeMode",
+    ];
+    if rest(new, &MUTABLE) != rest(old, &MUTABLE) {
+        let path = Path::ROOT.field("spec");
+        let why = "spec.persistentvolumesource is immutable after creation";
+        out.push(field::forbidden(&path.field("persistentvolumesource"), why));
+    }
+}
+
+fn stateful_set(new: &Fields, old: &Fields, out: &mut Causes) {
+    const MUTABLE: [&str; 7] = [
+        "minReadySeconds",
+        "ordinals",
+        "persistentVolumeClaimRetentionPolicy",
+        "replicas",
+        "revisionHistoryLimit",
+        "template",
+        "updateStrategy",
+    ];
+    if rest(new, &MUTABLE) != rest(old, &MUTABLE) {
+        let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+                   'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and \
+                   'minReadySeconds' are forbidden";
+        out.push(field::forbidden(&Path::ROOT.field("spec"), why));
+    }
+}
+
+fn job(new: &Fields, old: &Fields, out: &mut Causes) {
+    let spec = Path::ROOT.field("spec");
+    // An indexed Job is scaled by changing both numbers alike.
+    let count = |object: &Fields, name: &str| int_at(object, &format!("spec.{name}"));
+    let scaled = text_at(new, "spec.completionMode") == "Indexed"
+        && count(new, "completions") == count(new, "parallelism")
+        && count(new, "completions").is_some();
+    if count(new, "completions") != count(old, "completions") && !scaled {
+        let value = count(new, "completions").map_or(Value::Null, Value::from);
+        out.push(field::invalid(&spec.field("completions"), &value, "field is immutable"));
+    }
+    // While it is suspended and has not started, scheduling directives of the template may change.
+    let waiting = flag_at(old, "spec.suspend") && at(old, "status.startTime").is_none_or(Value::is_null);
+    let template = |object: &Fields| {
+        let mut template = object_at(object, "spec.template").cloned().unwrap_or_default();
+        if waiting {
+            if let Some(Value::Object(metadata)) = template.get_mut("metadata") {
+                metadata.remove("labels");
+                metadata.remove("annotations");
+            }
+            if let Some(Value::Object(spec)) = template.get_mut("spec") {
+                for name in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
+                    spec.remove(name);
+                }
+                for container in spec.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten() {
+                    if let Value::Object(container) = container {
+                        container.remove("resources");
+                    }
+                }
+            }
+        }
+        template
+    };
+    if template(new) != template(old) {
+        let value = at(new, "spec.template").cloned().unwrap_or(Value::Null);
+        out.push(field::invalid(&spec.field("template"), &value, "field is immutable"));
+    }
+}
