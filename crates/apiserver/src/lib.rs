@@ -20,6 +20,7 @@ mod crd;
 mod decode;
 mod encode;
 mod header;
+mod impersonation;
 mod metrics;
 mod negotiate;
 mod options;

@@ -185,10 +185,9 @@ impl ListOptions {
     /// Reads and checks the query of a list or a watch.
     pub(crate) fn read(query: &Query, watch: bool) -> Result<Self> {
         let number = |name: &str| -> Result<Option<u64>> {
-            let bad = |text| {
-                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax (parameter {name})"))
-            };
-            Ok(query.get(name).map(|text| text.parse().map_err(|_| bad(text))).transpose()?)
+            let Some(text) = query.get(name) else { return Ok(None) };
+            let bad = || format!("strconv.ParseInt: parsing {text:?}: invalid syntax (parameter {name})");
+            text.parse().map(Some).map_err(|_| Status::bad_request(bad()).into())
         };
         let revision = match query.get("resourceVersion") {
             None => None,

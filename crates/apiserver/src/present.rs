@@ -2,6 +2,7 @@
 //! as they are: no tree is parsed on the way of a get, a list or a watch.
 
 use crate::call::Call;
+use crate::convert::convert;
 use crate::negotiate::{Accepted, Encoding, Form};
 use crate::registry::Kind;
 use crate::respond::{self, Body, Result};
@@ -34,18 +35,18 @@ pub(crate) fn whole(kind: &Kind, entry: &Entry) -> Bytes {
 }
 
 /// The tree of an entry at the version of `kind`, with the defaults that its schema has now.
-pub(crate) fn tree(kind: &Kind, entry: &Entry) -> Result<Object, Status> {
+pub(crate) fn tree(kind: &Kind, entry: &Entry) -> Result<Object> {
     let object: Object = serde_json::from_slice(&entry.value).map_err(Status::internal)?;
     if needs_work(kind, entry) { converted(kind, object) } else { Ok(object) }
 }
 
 /// An object in the version of `kind`, whatever version of the same kind it is in.
-pub(crate) fn converted(kind: &Kind, mut object: Object) -> Result<Object, Status> {
+fn converted(kind: &Kind, mut object: Object) -> Result<Object> {
     if object.api_version() != kind.api_version {
         if kind.custom.is_some() {
             object.0.insert("apiVersion".into(), kind.api_version.as_str().into());
         } else {
-            object = crate::verbs::convert(object, &kind.served.group, &kind.served.version, &kind.served.kind)?;
+            convert(&mut object, &kind.api_version).map_err(Status::internal)?;
         }
     }
     crate::verbs::fields::bring_up(kind, &mut object);

@@ -2,6 +2,7 @@
 
 use crate::call::Call;
 use crate::identity::{Attributes, Identity, refusal};
+use crate::impersonation::impersonated;
 use crate::metrics::Metrics;
 use crate::respond::{self, Body, Failure, Result};
 use crate::route::{Query, Route, Target, Verb, route};
@@ -297,6 +298,7 @@ impl Server {
             .space(name)
             .ok_or_else(|| Status::failure(Reason::NotFound, format!("there is no space {:?}", name.as_str())))?;
         let (head, body) = request.into_parts();
+        let identity = impersonated(&space, identity, &head.headers)?;
         let query = Query::parse(head.uri.query().unwrap_or(""));
         match route(head.uri.path()) {
             Route::Path(path) => {

@@ -14,13 +14,16 @@ use api::{Object, Status};
 use http::Response;
 use serde_json::{Value, json};
 
+/// Makes what a client wants of what is live.
+type Asked<'a> = Box<dyn Fn(&Object) -> Result<Object> + Sync + Send + 'a>;
+
 pub(super) async fn write(call: &Call) -> Result<Response<Body>> {
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
     let live = call.live().await?;
     let now = call.server.now().to_string();
     let kind = if call.verb == Verb::Patch { "PatchOptions" } else { "UpdateOptions" };
     let options = WriteOptions::read(kind, &call.query, &call.headers)?;
-    let asked: Box<dyn Fn(&Object) -> Result<Object> + Sync + Send> = if call.verb == Verb::Patch {
+    let asked: Asked<'_> = if call.verb == Verb::Patch {
         let (patch, _) = Patch::read(call)?;
         if matches!(patch, Patch::Apply(_)) {
             return Err(

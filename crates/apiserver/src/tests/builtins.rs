@@ -46,7 +46,10 @@ async fn pods_without_nodes() {
 async fn signing_requests() {
     let world = World::new();
     let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-    let request = json!({"metadata": {"generateName": "join-"}, "spec": {"request": "eA==", "usages": ["client auth"],
+    let subject = pki::Subject { common_name: "agent".into(), organizations: Vec::new() };
+    let pem = pki::new_request(&pki::PrivateKey::generate().unwrap(), &subject, &[]).unwrap();
+    let pem = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem);
+    let request = json!({"metadata": {"generateName": "join-"}, "spec": {"request": pem, "usages": ["client auth"],
         "signerName": "kubernetes.io/kube-apiserver-client", "username": "somebody else"}});
     let made = world.post(path, request).await.is(201);
     assert_eq!(made["spec"]["username"], "system:test");

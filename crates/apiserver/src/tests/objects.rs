@@ -244,7 +244,7 @@ async fn system_namespaces_and_spaces() {
     let answer = world.server.handle(&other, Identity::system("test"), Visibility::Durable, request).await;
     assert_eq!(read(answer).await.body["items"], json!([]));
     world.server.delete_space(&other).unwrap();
-    assert_eq!(world.server.spaces(), [world.space.clone()]);
+    assert_eq!(world.server.spaces(), std::slice::from_ref(&world.space));
     assert!(world.server.create_space(&"No Name".into()).is_err());
 }
 
@@ -258,4 +258,15 @@ async fn others_may_not() {
     let message = "configmaps \"a\" is forbidden: User \"ann\" cannot get resource \"configmaps\" in API group \"\" in the \
         namespace \"default\"";
     answer.fails(403, "Forbidden", message);
+}
+
+#[tokio::test]
+async fn as_somebody_else() {
+    let world = World::new();
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let headers = [("impersonate-user", "ann"), ("impersonate-group", "g"), ("content-type", "application/json")];
+    world.raw("POST", path, &headers, "{}").await.is(201);
+    world.raw("GET", CONFIG_MAPS, &headers, "").await.fails(403, "Forbidden", "User \"ann\" cannot list");
+    let groups = [("impersonate-group", "g")];
+    world.raw("GET", CONFIG_MAPS, &groups, "").await.fails(400, "BadRequest", "without a user to impersonate");
 }

@@ -5,7 +5,7 @@ use crate::options::FieldValidation;
 use crate::registry::Kind;
 use crate::respond::Result;
 use api::{Cause, Object, Status};
-use machinery::{defaulting, schema};
+use machinery::{defaulting, schema, validation};
 use serde_json::Value;
 
 /// Drops fields that the schema does not know, and refuses values of a wrong type. Says what is unknown in warnings, or
@@ -89,7 +89,15 @@ pub(super) fn problems(kind: &Kind, object: &Object, old: Option<&Object>) -> Ve
     if &*kind.collection == crate::crd::COLLECTION {
         return crate::crd::problems(object, old);
     }
-    let Some(schema) = kind.schema().filter(|_| kind.custom.is_some()) else { return Vec::new() };
+    let schema = kind.schema();
+    if kind.custom.is_none() {
+        let (group, name) = (&kind.served.group, &kind.served.kind);
+        return match old {
+            None => validation::validate_create(group, name, object, schema.as_ref()),
+            Some(old) => validation::validate_update(group, name, object, old, schema.as_ref()),
+        };
+    }
+    let Some(schema) = schema else { return Vec::new() };
     let value = Value::Object(object.0.clone());
     match old {
         None => schema::check(&value, &schema),

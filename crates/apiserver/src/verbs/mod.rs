@@ -21,7 +21,6 @@ use crate::respond::{self, Body, Result};
 use crate::route::Verb;
 use crate::server::not_allowed;
 use crate::watch;
-use api::{Object, Status};
 use http::Response;
 
 /// Carries out an authorized request.
@@ -76,12 +75,4 @@ fn discovery_verb(verb: Verb) -> discovery::Verb {
         Verb::Delete => discovery::Verb::Delete,
         Verb::DeleteCollection => discovery::Verb::DeleteCollection,
     }
-}
-
-/// An object of a built-in kind in another of its versions.
-pub(crate) fn convert(object: Object, group: &str, version: &str, kind: &str) -> Result<Object, Status> {
-    let mut object = object;
-    let gvk = api::GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() };
-    crate::convert::convert(&mut object, &gvk.api_version()).map_err(|error| Status::bad_request(error.to_string()))?;
-    Ok(object)
 }

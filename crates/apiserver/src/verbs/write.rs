@@ -2,6 +2,7 @@
 
 use super::{admit, fields, metadata};
 use crate::call::{Call, refused};
+use crate::convert::convert;
 use crate::header::Header;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::respond::{Failure, Result};
@@ -375,19 +376,15 @@ fn commit_change(
 }
 
 /// An object in the version that is stored.
-fn to_stored(call: &Call, object: Object) -> Object {
+fn to_stored(call: &Call, mut object: Object) -> Object {
     let kind = &call.kind;
-    if kind.served.stored_as == kind.api_version {
-        return object;
-    }
-    let (group, version) = kind.served.stored_as.rsplit_once('/').unwrap_or(("", &kind.served.stored_as));
-    let mut object = object;
     if kind.custom.is_some() {
         object.0.insert("apiVersion".into(), kind.served.stored_as.to_string().into());
-        return object;
+    } else if let Err(error) = convert(&mut object, &kind.served.stored_as) {
+        // The rows name only versions that share a kind; as it came it can still be read.
+        tracing::error!(kind = %kind.served.kind, %error, "an object is stored in the version that it came in");
     }
-    let kind_name = kind.served.kind.to_string();
-    super::convert(object.clone(), group, version, &kind_name).unwrap_or(object)
+    object
 }
 
 /// Whether nothing holds an object that is being deleted.
