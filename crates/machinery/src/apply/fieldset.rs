@@ -63,15 +63,7 @@ impl FieldSet {
 
     /// As `fieldsV1`.
     pub fn to_value(&self) -> Value {
-        let mut map = Map::new();
-        for (step, node) in &self.nodes {
-            let mut below = node.below.to_value();
-            if node.member && !node.below.is_empty() {
-                below.as_object_mut().expect("a set is written as an object").insert(".".into(), Map::new().into());
-            }
-            map.insert(step.to_string(), below);
-        }
-        Value::Object(map)
+        Value::Object(self.nodes.iter().map(|(step, node)| (step.to_string(), node.to_value())).collect())
     }
 
     /// Whether no path is in the set.
@@ -137,13 +129,60 @@ impl FieldSet {
         self.combine(other, &both, Keep::Left)
     }
 
-    /// Whether a path of this set is in what `fieldsV1` says, given that it was written canonically.
-    pub(super) fn touches(&self, fields: &Map<String, Value>) -> bool {
-        self.nodes.iter().any(|(step, node)| {
-            let Some(Value::Object(held)) = fields.get(&**step) else { return false };
-            let member = held.is_empty() || held.contains_key(".");
-            (node.member && member) || node.below.touches(held)
-        })
+    /// Whether a path of this set is in what `fieldsV1` says, given that it was written canonically; or above one, as
+    /// when a list changed as a whole that was owned piece by piece before its schema changed.
+    pub(super) fn touches(&self, fields: &Map<String, Value>) -> Touch {
+        let mut touch = Touch::None;
+        for (step, node) in &self.nodes {
+            let Some(Value::Object(held)) = fields.get(&**step) else { continue };
+            let deeper = held.keys().any(|key| key != ".");
+            if node.member && node.below.is_empty() && deeper {
+                return Touch::Above;
+            }
+            if node.member && (held.is_empty() || held.contains_key(".")) {
+                touch = Touch::Here;
+            }
+            match node.below.touches(held) {
+                Touch::Above => return Touch::Above,
+                Touch::Here => touch = Touch::Here,
+                Touch::None => {}
+            }
+        }
+        touch
+    }
+
+    /// Takes the paths of `self` out of what `fieldsV1` says, given that it was written canonically.
+    pub(super) fn subtract_from(&self, fields: &mut Map<String, Value>) {
+        for (step, node) in &self.nodes {
+            let Some(Value::Object(held)) = fields.get_mut(&**step) else { continue };
+            let was_member = held.is_empty() || held.contains_key(".");
+            let member = was_member && !node.member;
+            held.remove(".");
+            node.below.subtract_from(held);
+            if held.is_empty() {
+                if !member {
+                    fields.remove(&**step);
+                }
+            } else if member {
+                held.insert(".".into(), Map::new().into());
+            }
+        }
+    }
+
+    /// Adds the paths of `self` to what `fieldsV1` says, given that it was written canonically.
+    pub(super) fn add_to(&self, fields: &mut Map<String, Value>) {
+        for (step, node) in &self.nodes {
+            let Some(Value::Object(held)) = fields.get_mut(&**step) else {
+                fields.insert(step.to_string(), node.to_value());
+                continue;
+            };
+            let member = node.member || held.is_empty() || held.contains_key(".");
+            held.remove(".");
+            node.below.add_to(held);
+            if member && !held.is_empty() {
+                held.insert(".".into(), Map::new().into());
+            }
+        }
     }
 
     /// With each declared field on the way to a path as a path of its own: `a.b[k].c` adds `a` and `a.b`.
@@ -178,19 +217,6 @@ impl FieldSet {
                 node.below.fold_atomic(below);
             }
         }
-    }
-
-    /// Whether [`FieldSet::fold_atomic`] would change what `fieldsV1` says.
-    pub(super) fn needs_folding(fields: &Map<String, Value>, place: Place<'_>) -> bool {
-        fields.iter().any(|(step, held)| {
-            let Value::Object(held) = held else { return false };
-            let below = match step.strip_prefix("f:") {
-                Some(name) => place.field(name).place,
-                None => place.items(),
-            };
-            let deeper = held.keys().any(|key| key != ".");
-            deeper && (below.is_atomic() || Self::needs_folding(held, below))
-        })
     }
 
     pub(super) fn get(&self, step: &str) -> Option<&Node> {
@@ -262,7 +288,27 @@ enum Keep {
     Neither,
 }
 
+/// What a change has to do with fields that somebody owns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Touch {
+    None,
+    Here,
+    /// The change is of a whole of which they own parts.
+    Above,
+}
+
 impl Node {
+    fn to_value(&self) -> Value {
+        let mut below = self.below.to_value();
+        if self.member
+            && !self.below.is_empty()
+            && let Value::Object(map) = &mut below
+        {
+            map.insert(".".into(), Map::new().into());
+        }
+        below
+    }
+
     fn from_value(value: &Value) -> Result<Self, FieldsError> {
         let Value::Object(map) = value else {
             return Err(FieldsError(format!("expected an object, got {value}")));
@@ -277,7 +323,9 @@ impl Node {
             let mut child = Self::from_value(value)?;
             child.member |= child.below.is_empty();
             let held = node.below.node(step);
-            *held = Self { member: held.member || child.member, below: held.below.union(&child.below) };
+            // Two spellings of one step are rare.
+            let below = if held.is_empty() { child.below } else { held.below.union(&child.below) };
+            *held = Self { member: held.member || child.member, below };
         }
         Ok(node)
     }

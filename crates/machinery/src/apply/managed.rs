@@ -1,7 +1,7 @@
 //! `metadata.managedFields`: its entries, their order, and how many of them an object may carry.
 
 use super::Writer;
-use super::fieldset::{FieldSet, FieldsError};
+use super::fieldset::{FieldSet, FieldsError, Touch};
 use super::place::Place;
 use super::walk::{self, Difference};
 use api::Timestamp;
@@ -106,21 +106,25 @@ impl Entry {
 
     /// Folds what lies below places that are owned as a whole.
     pub(super) fn fold_atomic(&mut self, root: Place<'_>) {
-        if let Fields::Written(Value::Object(map)) = &self.fields
-            && !FieldSet::needs_folding(map, root)
-        {
-            return;
-        }
         self.fields().fold_atomic(root);
     }
 
     /// Takes what differs away from this owner.
-    pub(super) fn lose(&mut self, difference: &Difference) {
+    pub(super) fn lose(&mut self, difference: &Difference, root: Place<'_>) {
         let parts = [&difference.added, &difference.modified, &difference.removed];
-        if let Fields::Written(Value::Object(map)) = &self.fields
-            && !parts.iter().any(|part| part.touches(map))
-        {
-            return;
+        if let Fields::Written(Value::Object(map)) = &mut self.fields {
+            let mut above = false;
+            for part in parts {
+                match part.touches(map) {
+                    Touch::None => {}
+                    Touch::Here => part.subtract_from(map),
+                    Touch::Above => above = true,
+                }
+            }
+            if !above {
+                return;
+            }
+            self.fold_atomic(root);
         }
         let fields = self.fields();
         for part in parts {
@@ -130,7 +134,19 @@ impl Entry {
         }
     }
 
-    fn decode(value: &Value, at: usize, canonical: bool) -> Result<Self, DecodeError> {
+    /// Gives fields to this owner.
+    fn gain(&mut self, more: &FieldSet) {
+        match &mut self.fields {
+            Fields::Written(Value::Object(map)) => more.add_to(map),
+            _ => {
+                let fields = self.fields();
+                *fields = fields.union(more);
+            }
+        }
+    }
+
+    fn decode(value: &mut Value, at: usize, canonical: bool) -> Result<Self, DecodeError> {
+        let fields = value.get_mut("fieldsV1").map(Value::take).unwrap_or_default();
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("");
         let operation = match text("operation") {
             "Apply" => Operation::Apply,
@@ -146,10 +162,10 @@ impl Entry {
             "" => return Err(DecodeError(format!("missing fieldsType in managed fields entry {at}"))),
             other => return Err(DecodeError(format!("invalid fieldsType {other:?} in managed fields entry {at}"))),
         }
-        let fields = match value.get("fieldsV1") {
-            None | Some(Value::Null) => Fields::Read(FieldSet::new()),
-            Some(fields @ Value::Object(_)) if canonical => Fields::Written(fields.clone()),
-            Some(fields) => Fields::Read(FieldSet::from_value(fields)?),
+        let fields = match fields {
+            Value::Null => Fields::Read(FieldSet::new()),
+            Value::Object(_) if canonical => Fields::Written(fields),
+            fields => Fields::Read(FieldSet::from_value(&fields)?),
         };
         let owner = Owner {
             manager: text("manager").into(),
@@ -198,15 +214,15 @@ pub(super) fn is_reset(value: &Value) -> bool {
 ///
 /// # Errors
 /// If an entry is not of a known form.
-pub(super) fn decode(value: Option<&Value>, canonical: bool) -> Result<Vec<Entry>, DecodeError> {
+pub(super) fn decode(value: Option<Value>, canonical: bool) -> Result<Vec<Entry>, DecodeError> {
     let list = match value {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(list)) => list,
         Some(other) => return Err(DecodeError(format!("managedFields must be a list, got {other}"))),
     };
     let mut entries: Vec<Entry> = Vec::with_capacity(list.len());
-    for (at, value) in list.iter().enumerate() {
-        let entry = Entry::decode(value, at, canonical)?;
+    for (at, mut value) in list.into_iter().enumerate() {
+        let entry = Entry::decode(&mut value, at, canonical)?;
         // One owner has one entry: of two, the later counts.
         match entries.iter_mut().find(|held| held.owner == entry.owner) {
             Some(held) => *held = entry,
@@ -234,22 +250,22 @@ pub(super) fn encode(mut entries: Vec<Entry>) -> Option<Value> {
 }
 
 /// Records a plain write: what it changed now belongs to `manager`, and to nobody else.
-pub(super) fn record_update(entries: &mut Vec<Entry>, difference: &Difference, manager: &str, writer: &Writer<'_>) {
-    let counted = Difference {
-        added: difference.added.recursive_difference(writer.reset),
-        removed: difference.removed.recursive_difference(writer.reset),
-        modified: difference.modified.recursive_difference(writer.reset),
-    };
+pub(super) fn record_update(
+    entries: &mut Vec<Entry>,
+    difference: &Difference,
+    manager: &str,
+    writer: &Writer<'_>,
+    root: Place<'_>,
+) {
     for entry in entries.iter_mut() {
-        entry.lose(&counted);
+        entry.lose(difference, root);
     }
-    let taken = walk::without_identity(&counted.modified.union(&counted.added));
+    let taken = walk::without_identity(&difference.modified.union(&difference.added));
     if !taken.is_empty() {
         let owner = Owner::of(&Writer { manager, ..*writer }, Operation::Update);
         match entries.iter_mut().find(|entry| entry.owner == owner) {
             Some(entry) => {
-                let fields = entry.fields();
-                *fields = fields.union(&taken);
+                entry.gain(&taken);
                 entry.time = Some(writer.now);
             }
             None => entries.push(Entry::new(owner, writer.api_version, Some(writer.now), taken)),

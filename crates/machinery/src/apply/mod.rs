@@ -49,14 +49,13 @@ pub fn update(live: Option<&Object>, mut new: Object, writer: &Writer<'_>, schem
     let root = Place::root(schema);
     let sent = take_managed(&mut new);
     let held = live.and_then(|live| live.meta("managedFields"));
-    let mut entries = entries_for_update(sent.as_ref(), held, writer);
+    let mut entries = entries_for_update(sent, held, writer);
     if entries.is_empty() && live.is_some_and(|live| !live.uid().is_empty()) {
         return new;
     }
     let nothing = Map::new();
-    let difference = walk::compare(live.map_or(&nothing, |live| &live.0), &new.0, root);
-    reconcile(&mut entries, root, schema);
-    managed::record_update(&mut entries, &difference, writer.manager, writer);
+    let difference = walk::compare(live.map_or(&nothing, |live| &live.0), &new.0, root).without(writer.reset);
+    managed::record_update(&mut entries, &difference, writer.manager, writer, root);
     set_managed(&mut new, managed::encode(entries));
     new
 }
@@ -80,13 +79,14 @@ pub fn apply(
     let config = complete(config, live);
     let mut base = live.cloned().unwrap_or_default();
     let held = take_managed(&mut base);
-    let mut entries = managed::decode(held.as_ref(), false)
+    let mut entries = managed::decode(held, false)
         .map_err(|error| ApplyError::Typed(format!("failed to decode managed fields: {error}")))?;
     if entries.is_empty() && live.is_some() {
-        let all = walk::compare(&Map::new(), &base.0, root);
-        managed::record_update(&mut entries, &all, BEFORE_FIRST_APPLY, writer);
+        let all = walk::compare(&Map::new(), &base.0, root).without(writer.reset);
+        managed::record_update(&mut entries, &all, BEFORE_FIRST_APPLY, writer, root);
     }
-    reconcile(&mut entries, root, schema);
+    // Places may have become atomic since the entries were made.
+    entries.iter_mut().for_each(|entry| entry.fold_atomic(root));
 
     let owner = Owner::of(writer, Operation::Apply);
     let last = entries.iter().position(|entry| entry.owner == owner).map(|at| entries.swap_remove(at));
@@ -99,17 +99,12 @@ pub fn apply(
     let mut result = Object(prune(merged, &last_fields, &fields, &mut entries, root));
     walk::restore_empty(&mut result.0, &config.0);
 
-    let difference = walk::compare(&base.0, &result.0, root);
-    let counted = Difference {
-        added: difference.added.recursive_difference(writer.reset),
-        removed: difference.removed.recursive_difference(writer.reset),
-        modified: difference.modified.recursive_difference(writer.reset),
-    };
+    let difference = walk::compare(&base.0, &result.0, root).without(writer.reset);
     if !force {
-        refuse_conflicts(&mut entries, &counted, writer, &base, root)?;
+        refuse_conflicts(&mut entries, &difference, writer, &base, root)?;
     }
     for entry in &mut entries {
-        entry.lose(&counted);
+        entry.lose(&difference, root);
     }
     let changed = !same_but_nulls(&base.0, &result.0);
     if !changed {
@@ -126,27 +121,18 @@ pub fn apply(
 
 /// What `managedFields` an update starts from: the client's, if it sent some that can be read and it writes the object
 /// itself; else what is stored, since clients that do not know the field drop it.
-fn entries_for_update(sent: Option<&Value>, held: Option<&Value>, writer: &Writer<'_>) -> Vec<Entry> {
-    let stored = || managed::decode(held, true).unwrap_or_default();
+fn entries_for_update(sent: Option<Value>, held: Option<&Value>, writer: &Writer<'_>) -> Vec<Entry> {
+    let stored = || managed::decode(held.cloned(), true).unwrap_or_default();
     let Some(sent) = sent.filter(|_| writer.subresource.is_empty()) else { return stored() };
-    if managed::is_reset(sent) {
+    if managed::is_reset(&sent) {
         return Vec::new();
     }
-    if Some(sent) == held {
-        return stored();
+    if Some(&sent) == held {
+        return managed::decode(Some(sent), true).unwrap_or_default();
     }
     match managed::decode(Some(sent), false) {
         Ok(entries) if !entries.is_empty() => entries,
         _ => stored(),
-    }
-}
-
-/// Folds what became atomic since the entries were made.
-fn reconcile(entries: &mut [Entry], root: Place<'_>, schema: Option<&Schema>) {
-    if schema.is_some() {
-        for entry in entries {
-            entry.fold_atomic(root);
-        }
     }
 }
 

@@ -404,7 +404,8 @@ fn kubectl_takes_over_what_client_side_apply_set_and_nobody_changed() {
     let written = world.live.as_ref().unwrap().annotation(annotation).unwrap();
     assert_eq!(
         written,
-        "{\"apiVersion\":\"example.com/v1\",\"kind\":\"Thing\",\"metadata\":{\"name\":\"web\"},\"spec\":{\"replicas\":3}}\n"
+        "{\"apiVersion\":\"example.com/v1\",\"kind\":\"Thing\",\"metadata\":{\"name\":\"web\",\
+         \"uid\":\"u\"},\"spec\":{\"replicas\":3}}\n"
     );
     world.edit("carol", |object| object.0["spec"]["paused"] = json!(false));
     check_conflict(
@@ -507,8 +508,13 @@ fn a_list_that_became_atomic_is_owned_as_one() {
     let text = serde_json::to_value(json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
         "names": {"type": "array", "items": {"type": "string"}}, "replicas": {"type": "integer"}}}}}));
     world.schema = Some(from_crd(&text.unwrap()).unwrap());
-    world.edit("bob", |object| object.0["spec"]["replicas"] = json!(2));
-    assert_eq!(world.fields("alice", "Apply"), json!({"f:spec": {"f:names": {}}}));
+    let mut later = World { live: world.live.clone(), ..World::typed() };
+    later.schema.clone_from(&world.schema);
+    later.try_apply("bob", spec(json!({"replicas": 1})), false).unwrap();
+    assert_eq!(later.fields("alice", "Apply"), json!({"f:spec": {"f:names": {}}}));
+    world.edit("bob", |object| object.0["spec"]["names"] = json!(["a"]));
+    assert_eq!(world.fields("alice", "Apply"), Value::Null, "a write of the whole takes it as a whole");
+    assert_eq!(world.fields("bob", "Update"), json!({"f:spec": {"f:names": {}}}));
 }
 
 #[test]

@@ -16,6 +16,20 @@ pub(super) struct Difference {
     pub(super) modified: FieldSet,
 }
 
+impl Difference {
+    /// Without fields that the endpoint ignores.
+    pub(super) fn without(self, reset: &FieldSet) -> Self {
+        if reset.is_empty() {
+            return self;
+        }
+        Self {
+            added: self.added.recursive_difference(reset),
+            removed: self.removed.recursive_difference(reset),
+            modified: self.modified.recursive_difference(reset),
+        }
+    }
+}
+
 /// The same as nodes, while walking.
 #[derive(Default)]
 struct Nodes {
