@@ -39,14 +39,10 @@ impl Error {
     }
 }
 
-/// The message, and the hint on a line of its own.
+/// The message alone: whoever prints it gives the hint a line of its own.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
-        }
-        Ok(())
+        f.write_str(&self.message)
     }
 }
 

@@ -12,6 +12,9 @@ mod places;
 mod session;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Error, Result};
 pub use output::Output;
 pub use places::{GetCommand, Where, table_of};

@@ -296,8 +296,9 @@ mod tests {
         let (wds, host) = (planned("its1 -t wds").unwrap(), planned("its1 -t host").unwrap());
         assert!(is_same(&its, &its).is_ok());
         assert!(is_same(&its, &plain).is_ok());
-        let error = is_same(&its, &wds).unwrap_err().to_string();
-        assert!(error.contains("is of type its and not wds") && error.contains("kflex delete its1"), "{error}");
+        let error = is_same(&its, &wds).unwrap_err();
+        assert!(error.to_string().contains("is of type its and not wds"), "{error}");
+        assert!(error.hint_text().unwrap().contains("kflex delete its1"), "{error:?}");
         assert!(is_same(&host, &its).is_err());
         let mut leaving = its.clone();
         leaving.metadata.deletion_timestamp = Some(api::Timestamp::from_seconds(0));
