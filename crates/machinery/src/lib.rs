@@ -14,5 +14,6 @@ pub mod quantity;
 pub mod schema;
 pub mod selector;
 pub mod strategy;
+pub mod structural;
 pub mod table;
 pub mod validation;

@@ -14,6 +14,8 @@ mod text;
 mod update;
 mod workloads;
 
+pub(crate) use access::client_config;
+
 use crate::field::{self, Path};
 use crate::schema::Schema;
 use api::{Cause, Object};
