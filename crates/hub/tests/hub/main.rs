@@ -6,5 +6,3 @@ mod hosting;
 mod pipeline;
 #[cfg(test)]
 mod world;
-#[cfg(test)]
-mod measure;

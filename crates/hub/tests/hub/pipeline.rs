@@ -9,19 +9,20 @@ use controller::Shutdown;
 use hub::wds::WdsConfig;
 use planner::transport::Limits;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinHandle;
 
 /// A WDS with what runs beside it, an ITS, and clusters `edge1` and `edge2` labelled `location-group=edge`.
-pub(crate) struct Pipeline {
+struct Pipeline {
     world: World,
-    pub(crate) wds: Client,
-    pub(crate) its: Client,
+    wds: Client,
+    its: Client,
     limits: Limits,
     running: Option<(Shutdown, JoinHandle<()>)>,
 }
 
 impl Pipeline {
-    pub(crate) async fn start(limits: Limits) -> Self {
+    async fn start(limits: Limits) -> Self {
         let world = World::new(&["wds1", "its1"]);
         let (wds, its) = (world.client("wds1"), world.client("its1"));
         apply(&its, &api::crds::ITS.join("\n---\n")).await;
@@ -111,7 +112,7 @@ impl Pipeline {
     }
 
     /// Waits until the policy and its Binding say that this is so.
-    pub(crate) async fn condition(&self, policy: &str, type_: &'static str, status: &'static str) {
+    async fn condition(&self, policy: &str, type_: &'static str, status: &'static str) {
         for resource in [BINDINGS, BINDING_POLICIES] {
             until(&self.wds, &resource, &ObjectName::cluster(policy), &format!("{type_} is {status}"), move |object| {
                 let conditions = object.and_then(|object| object.pointer("/status/conditions")?.as_array());
@@ -136,7 +137,7 @@ fn wrapped(work: &Object) -> Vec<String> {
     manifests.into_iter().flatten().map(one).collect()
 }
 
-pub(crate) fn policy(name: &str, more: &str) -> String {
+fn policy(name: &str, more: &str) -> String {
     format!(
         "apiVersion: control.kubestellar.io/v1alpha1
 kind: BindingPolicy
@@ -430,4 +431,94 @@ metadata: {name: c, namespace: default}",
         api::Resource::cluster("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition");
     p.wds.delete(&crds, &ObjectName::cluster("things.example.io"), &DeleteParams::default()).await.unwrap();
     p.works("edge1", "b=2 c=").await;
+}
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap()
+    }
+}
+
+/// What should be: objects with their policy and value, clusters that are chosen.
+#[derive(Default)]
+struct Expected {
+    objects: BTreeMap<String, (String, String)>,
+    policies: BTreeSet<String>,
+    chosen: BTreeSet<String>,
+}
+
+impl Expected {
+    fn works(&self, cluster: &str) -> String {
+        let wanted = self.objects.iter().filter(|(_, (policy, _))| self.policies.contains(policy));
+        let names = wanted.map(|(name, (_, value))| format!("{name}={value}"));
+        if self.chosen.contains(cluster) { names.collect::<Vec<_>>().join(" ") } else { String::new() }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_happens_the_mailboxes_follow() {
+    let mut p = Pipeline::start(Limits::default()).await;
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let mut expected = Expected { chosen: ["edge1", "edge2"].map(String::from).into(), ..Expected::default() };
+    for round in 0..8 {
+        for _ in 0..25 {
+            let (name, app) = (format!("m{}", dice.roll(6)), ["p", "q"][dice.roll(2)].to_owned());
+            match dice.roll(8) {
+                0..=3 => {
+                    let value = dice.roll(1000).to_string();
+                    apply(&p.wds, &config_map(&name, &app, &value)).await;
+                    expected.objects.insert(name, (app, value));
+                }
+                4 => {
+                    if expected.objects.remove(&name).is_some() {
+                        let name = ObjectName::namespaced("default", name);
+                        let maps = api::Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+                        p.wds.delete(&maps, &name, &DeleteParams::default()).await.unwrap();
+                    }
+                }
+                5 => {
+                    let cluster = format!("edge{}", dice.roll(2) + 1);
+                    let chosen = !expected.chosen.remove(&cluster);
+                    let value = if chosen { json!("edge") } else { json!("core") };
+                    let patch = label("location-group", value);
+                    let _: PartialObject =
+                        p.its.patch(&MANAGED_CLUSTERS, &ObjectName::cluster(&*cluster), &patch).await.unwrap();
+                    if chosen {
+                        expected.chosen.insert(cluster);
+                    }
+                }
+                6 => {
+                    let cluster_name = ObjectName::cluster(&*app);
+                    if expected.policies.remove(&app) {
+                        p.wds.delete(&BINDING_POLICIES, &cluster_name, &DeleteParams::default()).await.unwrap();
+                        // It goes once its Binding has; only then can one of that name be made anew.
+                        until(&p.wds, &BINDING_POLICIES, &cluster_name, "is gone", |object| object.is_none()).await;
+                    } else {
+                        apply(&p.wds, &policy(&app, "")).await;
+                        expected.policies.insert(app);
+                    }
+                }
+                _ => {
+                    let works = all(&p.its, &MANIFEST_WORKS, "edge1").await;
+                    if let Some(work) = works.get(dice.roll(works.len().max(1))) {
+                        // It may go by itself at the same time.
+                        let _ = p.its.delete(&MANIFEST_WORKS, &work.object_name(), &DeleteParams::default()).await;
+                    }
+                }
+            }
+        }
+        if round % 3 == 2 {
+            p.stop().await;
+            p.run();
+        }
+        for cluster in ["edge1", "edge2"] {
+            p.works(cluster, &expected.works(cluster)).await;
+        }
+    }
 }
