@@ -17,6 +17,7 @@ mod key;
 mod limits;
 mod metrics;
 mod ring;
+mod shelf;
 mod state;
 mod store;
 mod watch;

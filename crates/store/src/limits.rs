@@ -22,7 +22,7 @@ pub struct Limits {
     pub keep_bytes: usize,
     /// Most events of history, whatever their age: bounds the memory of the rings.
     pub max_events: usize,
-    /// Most bytes of history, whatever their age: bounds the memory of superseded values.
+    /// Most bytes of history, whatever their age: bounds the memory of superseded values and of encoded frames.
     pub max_bytes: usize,
     /// Most bytes that may wait for the disk; beyond, commits are refused. About a second of a slow disk.
     pub pending_bytes: usize,

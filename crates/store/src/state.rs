@@ -6,110 +6,9 @@ use crate::error::{CommitError, Compacted, OpenError};
 use crate::key::{Collection, Key, Revision};
 use crate::limits::EVENT_OVERHEAD;
 use crate::ring::{Bell, Ring};
-use std::borrow::Borrow;
-use std::cmp::Ordering;
+use crate::shelf::{Place, Placed, Shelf, undo};
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
-
-/// Order of a collection: by namespace, then name. Looked up by borrowed strings through [`Placed`].
-struct Place {
-    namespace: Arc<str>,
-    name: Arc<str>,
-}
-
-trait Placed {
-    fn place(&self) -> (&str, &str);
-}
-
-impl Placed for Place {
-    fn place(&self) -> (&str, &str) {
-        (&self.namespace, &self.name)
-    }
-}
-
-impl Placed for (&str, &str) {
-    fn place(&self) -> (&str, &str) {
-        *self
-    }
-}
-
-impl<'a> Borrow<dyn Placed + 'a> for Place {
-    fn borrow(&self) -> &(dyn Placed + 'a) {
-        self
-    }
-}
-
-impl PartialEq for dyn Placed + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
-    }
-}
-impl Eq for dyn Placed + '_ {}
-impl PartialOrd for dyn Placed + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for dyn Placed + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.place().cmp(&other.place())
-    }
-}
-impl PartialEq for Place {
-    fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
-    }
-}
-impl Eq for Place {}
-impl PartialOrd for Place {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Place {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.place().cmp(&other.place())
-    }
-}
-
-/// One collection. It exists while it has a key, an event or a watcher: an empty space costs nothing.
-struct Shelf<M> {
-    collection: Collection,
-    rows: BTreeMap<Place, Arc<Entry<M>>>,
-    ring: Ring<M>,
-    namespaces: HashMap<Arc<str>, Ring<M>>,
-}
-
-impl<M> Shelf<M> {
-    fn new(collection: Collection) -> Self {
-        Self { collection, rows: BTreeMap::new(), ring: Ring::default(), namespaces: HashMap::new() }
-    }
-
-    fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Entry<M>>> {
-        self.rows.get(&(namespace, name) as &dyn Placed)
-    }
-
-    /// Rows after `after`, within `namespace` if given.
-    fn rows<'a>(
-        &'a self,
-        namespace: Option<&'a str>,
-        after: Option<(&'a str, &'a str)>,
-    ) -> impl Iterator<Item = (&'a Place, &'a Arc<Entry<M>>)> {
-        let start = (namespace.unwrap_or(""), "");
-        let from = match &after {
-            Some(after) if *after >= start => Bound::Excluded(after as &dyn Placed),
-            _ => Bound::Included(&start as &dyn Placed),
-        };
-        self.rows
-            .range::<dyn Placed, _>((from, Bound::Unbounded))
-            .take_while(move |(place, _)| namespace.is_none_or(|namespace| *place.namespace == *namespace))
-    }
-
-    fn idle(&self) -> bool {
-        self.rows.is_empty() && self.ring.idle() && self.namespaces.is_empty()
-    }
-}
 
 /// Everything that readers can see.
 pub(crate) struct State<M> {
@@ -120,6 +19,11 @@ pub(crate) struct State<M> {
     event_bytes: usize,
     keys: usize,
     bytes: usize,
+}
+
+/// What an event is charged with: its value, as much again for the frame that readers make of it, and itself.
+fn weight(value: usize) -> usize {
+    2 * value + EVENT_OVERHEAD
 }
 
 /// What a step of compaction dropped.
@@ -399,7 +303,7 @@ impl<M> State<M> {
         bells.extend(self.ring.bell().cloned());
 
         self.head = revision;
-        self.event_bytes += size + EVENT_OVERHEAD;
+        self.event_bytes += weight(size);
         if let Some(previous) = &previous {
             self.keys -= 1;
             self.bytes -= previous.value.len();
@@ -435,7 +339,7 @@ impl<M> State<M> {
         while trimmed.events.len() < most && self.oldest_event().is_some_and(|revision| revision <= upto) {
             let Some(event) = self.ring.pop() else { break };
             self.oldest = event.revision;
-            self.event_bytes -= event.entry.value.len() + EVENT_OVERHEAD;
+            self.event_bytes -= weight(event.entry.value.len());
             let key = &event.entry.key;
             if let Some(shelf) = self.shelf_mut(&key.collection) {
                 shelf.ring.pop();
@@ -455,25 +359,6 @@ impl<M> State<M> {
         }
         trimmed
     }
-}
-
-/// What held at `revision` in the places that changed after it.
-fn undo<'a, M>(
-    shelf: &'a Shelf<M>,
-    namespace: Option<&str>,
-    revision: Revision,
-    head: Revision,
-) -> BTreeMap<(&'a str, &'a str), Option<Arc<Entry<M>>>> {
-    let ring = match namespace {
-        None => Some(&shelf.ring),
-        Some(namespace) => shelf.namespaces.get(namespace),
-    };
-    let mut undone = BTreeMap::new();
-    // From the youngest to the oldest: the oldest event after `revision` says what was before all of them.
-    for event in ring.into_iter().flat_map(|ring| ring.between(revision, head).rev()) {
-        undone.insert((&*event.entry.key.namespace, &*event.entry.key.name), event.previous.clone());
-    }
-    undone
 }
 
 impl<M: Meta> State<M> {
