@@ -30,7 +30,7 @@ pub(crate) fn plan(plan: &mut Plan, view: &impl View, set: &Object, now: Timesta
     {
         let mut pod = pod::from_template(Kind::DaemonSet, set, &name, &template(set), now);
         pod.set_label(REVISION_LABEL, &revision);
-        plan.create(Kind::Pod, pod);
+        return plan.create(Kind::Pod, pod);
     }
 
     let held = active.first();

@@ -61,7 +61,9 @@ pub(crate) fn plan(plan: &mut Plan, view: &impl View, deployment: &Object, setti
         old.sort_by_key(|set| std::cmp::Reverse(revision(set)));
         old.iter().skip(limit).for_each(|set| plan.delete(Kind::ReplicaSet, set));
     }
-    write_status(plan, deployment, &sets, new, settings, now);
+    if !plan.creates() {
+        write_status(plan, deployment, &sets, new, settings, now);
+    }
 }
 
 fn revision(object: &Object) -> i64 {

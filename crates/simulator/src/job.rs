@@ -82,6 +82,9 @@ pub(crate) fn plan(plan: &mut Plan, view: &impl View, job: &Object, now: Timesta
         create(plan, job, &pods, missing, completions, now);
         active().skip(usize::try_from(wanted).unwrap_or(0)).for_each(|pod| plan.delete(Kind::Pod, pod));
     }
+    if plan.creates() {
+        return;
+    }
     let ended = failed || complete;
     let suspended = truth(job, "/spec/suspend");
     let active = if ended || suspended { 0 } else { counts.active };

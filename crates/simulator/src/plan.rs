@@ -3,7 +3,7 @@
 use crate::dial::Dial;
 use crate::kind::{Key, Kind};
 use crate::{daemonset, deployment, job, node, pod, replicaset, service, statefulset, volume};
-use api::{Object, ObjectName, Op, Timestamp};
+use api::{Object, ObjectName, Op, Timestamp, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,12 @@ pub struct Plan {
 impl Plan {
     pub(crate) fn create(&mut self, kind: Kind, object: Object) {
         self.ops.push(Op::create(kind.resource(), object));
+    }
+
+    /// Whether something new is made. Its watch event brings the maker's key again, and with it a status that counts it:
+    /// one written now would say the same half as well.
+    pub(crate) fn creates(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op.write, Write::Create(_)))
     }
 
     pub(crate) fn patch(&mut self, kind: Kind, object: &Object, patch: serde_json::Value) {

@@ -25,6 +25,9 @@ pub(crate) fn plan(plan: &mut Plan, view: &impl View, set: &Object, now: Timesta
     for pod in surplus(&active, wanted).into_iter().take(BURST) {
         plan.delete(Kind::Pod, pod);
     }
+    if plan.creates() {
+        return;
+    }
     let template_labels = labels(set.pointer("/spec/template/metadata/labels"));
     let labelled = |pod: &&&Arc<Object>| template_labels.iter().all(|(key, value)| pod.label(key) == Some(value));
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
