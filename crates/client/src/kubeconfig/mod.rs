@@ -113,7 +113,11 @@ impl Kubeconfig {
     /// # Errors
     /// If a value cannot be written as YAML, which no value that was read can cause.
     pub fn to_yaml(&self) -> Result<String, String> {
-        serde_saphyr::to_string(&self.0).map_err(|cause| cause.to_string())
+        // Certificates stay on one line, as every other tool writes them and scripts expect them.
+        let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+        let mut text = String::new();
+        serde_saphyr::to_fmt_writer_with_options(&mut text, &self.0, options).map_err(|cause| cause.to_string())?;
+        Ok(text)
     }
 
     /// `current-context`
@@ -274,7 +278,7 @@ extensions:
         config.set(Section::Users, "long", json!({"client-key-data": long, "lines": "a\nb\n"}));
         let yaml = config.to_yaml().unwrap();
         assert_eq!(Kubeconfig::parse(&yaml).unwrap(), config, "{yaml}");
-        assert!(yaml.lines().any(|line| line.contains(&long)), "base64 must stay on one line: {yaml}");
+        assert!(yaml.contains(&format!("client-key-data: {long}\n")), "base64 must stay on one line: {yaml}");
         // go-yaml, which reads YAML 1.1, takes these for booleans unless quoted.
         for word in ["yes", "no", "on"] {
             assert!(!yaml.contains(&format!("token: {word}\n")), "{yaml}");
