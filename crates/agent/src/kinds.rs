@@ -76,6 +76,11 @@ impl Kinds {
         Ok(find())
     }
 
+    /// Something was defined or is no longer: discovery is asked again for what is not known.
+    pub(crate) async fn expire(&self) {
+        *self.asked.lock().await = None;
+    }
+
     /// Forgets a kind whose resource turned out to be gone.
     pub(crate) fn forget(&self, kind: &GroupVersionKind) {
         self.known.lock().remove(kind);

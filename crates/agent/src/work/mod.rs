@@ -1,8 +1,11 @@
 //! Makes the cluster what the mailbox asks.
 //!
-//! A key is the name of a ManifestWork. Between the event of a new work and the write of its object lies one round trip,
-//! to create the AppliedManifestWork that is to own it; the finalizer in the hub is written meanwhile.
+//! A key is a ManifestWork, or an AppliedManifestWork of another hub. Between the event of a new work and the write of
+//! its object lies one round trip, to create the AppliedManifestWork that is to own it; the finalizer in the hub is
+//! written meanwhile, and everything that is told comes after. A change of a work costs one round trip.
 
+mod apply;
+mod made;
 mod withdraw;
 
 use crate::kinds::Kinds;
@@ -10,21 +13,27 @@ use crate::live::{Changed, Lives};
 use crate::{Agent, seen};
 use api::cluster::{APPLIED_CLEANUP_FINALIZER, AppliedManifestWork, AppliedManifestWorkSpec, WORK_CLEANUP_FINALIZER};
 use api::work::{APPLIED_MANIFEST_WORKS, DeleteOption, MANIFEST_WORKS, ManifestConfig, ManifestWorkStatus};
-use api::{GroupVersionKind, Object, ObjectMeta, ObjectName, OwnerReference, Resource};
+use api::{Object, ObjectMeta, ObjectName, OwnerReference, PartialObject, Resource};
 use client::{Patch, Reflector, Selection};
 use controller::{Action, Error, Queue, Reconcile, Result, Shutdown};
-use futures_util::stream::{self, StreamExt};
-use planner::apply::{self, Outcome, Strategy, Wanted};
+use made::{Meaning, Memory};
+use parking_lot::Mutex;
+use planner::apply::Outcome;
+use planner::digest::Digest;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Works that are applied at the same time.
-const WORKERS: usize = 16;
-/// Manifests of one work that are applied at the same time.
-const MANIFESTS_AT_ONCE: usize = 16;
+const WORKERS: usize = 32;
+
+const DEFINITIONS: Resource =
+    Resource::cluster("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition");
+const NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespace");
 
 /// A ManifestWork as the agent keeps it: manifests as text, since a tree costs ten times as much.
 #[derive(Deserialize)]
@@ -52,10 +61,36 @@ struct SentManifests {
 }
 
 impl Sent {
+    fn manifests(&self) -> &[Box<RawValue>] {
+        self.spec.workload.manifests.as_deref().unwrap_or_default()
+    }
+
+    fn configs(&self) -> &[ManifestConfig] {
+        self.spec.manifest_configs.as_deref().unwrap_or_default()
+    }
+
     /// Whether its present content was applied before, and said so.
     fn was_applied(&self) -> bool {
         let applied = self.status.conditions.iter().find(|condition| condition.type_ == "Applied");
         applied.is_some_and(|held| held.is_true() && held.observed_generation == Some(self.metadata.generation))
+    }
+}
+
+/// What is reconciled.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Key {
+    /// A ManifestWork of the mailbox, and what was done for it.
+    Work(String),
+    /// The AppliedManifestWork of a hub that this agent was a member of before.
+    Foreign(String),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Work(name) => write!(f, "work {name}"),
+            Self::Foreign(name) => write!(f, "{name} of another hub"),
+        }
     }
 }
 
@@ -66,6 +101,12 @@ pub(crate) struct Works {
     pub(crate) applied: Reflector<AppliedManifestWork>,
     pub(crate) lives: Lives,
     kinds: Kinds,
+    memory: Memory,
+    /// Works by the uid of their AppliedManifestWork.
+    owners: Mutex<HashMap<String, String>>,
+    /// Works that need a kind or a namespace that is not there.
+    waiting: Mutex<HashSet<String>>,
+    queue: Queue<Key>,
 }
 
 /// Runs until `shutdown`, together with what reports statuses.
@@ -74,94 +115,157 @@ pub(crate) async fn run(agent: Arc<Agent>, shutdown: Shutdown) {
     let sent = Reflector::<Sent>::start(agent.hub.clone(), MANIFEST_WORKS, mailbox);
     let applied = Reflector::start(agent.wec.clone(), APPLIED_MANIFEST_WORKS, Selection::all());
     let (lives, changed) = Lives::new(agent.wec.clone());
-    let kinds = Kinds::new(agent.clock.clone());
-    let works = Arc::new(Works { agent, sent, applied, lives, kinds });
+    let works = Arc::new(Works {
+        kinds: Kinds::new(agent.clock.clone()),
+        agent,
+        sent,
+        applied,
+        lives,
+        memory: Memory::default(),
+        owners: Mutex::default(),
+        waiting: Mutex::default(),
+        queue: Queue::new(),
+    });
     // Before both are known, a work that is missing could be taken for one that was withdrawn.
     let known = async { tokio::join!(works.sent.synced(), works.applied.synced()) };
     if shutdown.run_until_cancelled(known).await.is_none() {
         return;
     }
-    let (queue, reports) = (Queue::new(), Queue::new());
-    let watch = {
-        let (works, queue, reports) = (works.clone(), queue.clone(), reports.clone());
-        let shutdown = shutdown.clone();
-        async move { shutdown.run_until_cancelled(watch(&works, changed, &queue, &reports)).await }
-    };
+    let reports = Queue::new();
+    let follow = async { tokio::join!(works.follow(), works.follow_objects(changed, &reports), works.follow_needs()) };
     tokio::join!(
-        watch,
-        controller::run(works.clone(), queue, WORKERS, shutdown.clone()),
-        seen::run(works, reports, shutdown),
+        shutdown.run_until_cancelled(follow),
+        controller::run(works.clone(), works.queue.clone(), WORKERS, shutdown.clone()),
+        seen::run(works.clone(), reports.clone(), shutdown.clone()),
     );
 }
 
-/// Turns events into keys.
-async fn watch(
-    works: &Works,
-    mut changed: mpsc::UnboundedReceiver<Changed>,
-    queue: &Queue<String>,
-    reports: &Queue<seen::Subject>,
-) {
-    let mut sent = works.sent.subscribe();
-    let mut applied = works.applied.subscribe();
-    loop {
-        tokio::select! {
-            change = sent.next() => queue.add(change.name.name),
-            change = applied.next() => {
-                let Some(held) = change.after.or(change.before) else { continue };
-                if held.spec.hub_hash == works.agent.hub_hash {
-                    queue.add(held.spec.manifest_work_name.clone());
-                    // After a restart: what earlier works put there is watched again.
-                    works.watch_all(&held).await;
-                }
-            }
-            Some(Changed { resource, name, owners }) = changed.recv() => {
-                for held in works.applied.all() {
-                    if owners.contains(&held.metadata.uid) && held.spec.hub_hash == works.agent.hub_hash {
-                        queue.add(held.spec.manifest_work_name.clone());
+impl Works {
+    /// Turns events of works into keys. Does not end.
+    async fn follow(&self) {
+        let mut sent = self.sent.subscribe();
+        let mut applied = self.applied.subscribe();
+        loop {
+            tokio::select! {
+                change = sent.next() => self.queue.add(Key::Work(change.name.name)),
+                change = applied.next() => {
+                    if let (Some(held), None) = (&change.before, &change.after) {
+                        self.owners.lock().remove(&held.metadata.uid);
+                    }
+                    let Some(held) = change.after.or(change.before) else { continue };
+                    if held.spec.hub_hash == self.agent.hub_hash {
+                        self.know(&held);
+                        self.queue.add(Key::Work(held.spec.manifest_work_name.clone()));
+                    } else if held.spec.agent_id == self.agent.agent_id {
+                        self.queue.add(Key::Foreign(held.metadata.name.clone()));
                     }
                 }
-                reports.add(seen::Subject { resource, name });
             }
         }
+    }
+
+    fn know(&self, applied: &AppliedManifestWork) {
+        let (uid, work) = (&applied.metadata.uid, &applied.spec.manifest_work_name);
+        self.owners.lock().entry(uid.clone()).or_insert_with(|| work.clone());
+    }
+
+    /// Judges events of objects one by one, so that the many that change nothing of ours cost no look at a whole work.
+    async fn follow_objects(&self, mut changed: mpsc::UnboundedReceiver<Changed>, reports: &Queue<seen::Subject>) {
+        while let Some(Changed { resource, name, owners }) = changed.recv().await {
+            let live = self.lives.get(&resource, &name);
+            let object = live.as_ref().and_then(|live| live.object());
+            for owner in owners {
+                let Some(work) = self.owners.lock().get(&owner).cloned() else { continue };
+                let sent = self.sent.get(&self.sent_name(&work));
+                let manifest = |ordinal: usize, digest: Digest| {
+                    let raw = sent.as_ref()?.manifests().get(ordinal)?.get();
+                    (Digest::of(raw.as_bytes()) == digest).then(|| serde_json::from_str(raw).ok())?
+                };
+                let owner = OwnerReference { uid: owner, ..OwnerReference::default() };
+                if self.memory.judge(&work, &owner, (&resource, &name), object.as_ref(), manifest) == Meaning::LookAt {
+                    self.queue.add(Key::Work(work));
+                }
+            }
+            reports.add(seen::Subject { resource, name });
+        }
+    }
+
+    /// Has works looked at again when a kind or a namespace comes. Does not end.
+    async fn follow_needs(&self) {
+        let definitions = Reflector::<PartialObject>::start(self.agent.wec.clone(), DEFINITIONS, Selection::metadata());
+        let namespaces = Reflector::<PartialObject>::start(self.agent.wec.clone(), NAMESPACES, Selection::metadata());
+        let (mut definitions, mut namespaces) = (definitions.subscribe(), namespaces.subscribe());
+        loop {
+            tokio::select! {
+                _ = definitions.next() => self.kinds.expire().await,
+                change = namespaces.next() => {
+                    if change.before.is_some() {
+                        continue;
+                    }
+                }
+            }
+            for work in self.waiting.lock().drain() {
+                self.queue.add(Key::Work(work));
+            }
+        }
+    }
+
+    fn sent_name(&self, work: &str) -> ObjectName {
+        ObjectName::namespaced(self.agent.cluster.as_str(), work)
+    }
+
+    fn applied_name(&self, work: &str) -> ObjectName {
+        ObjectName::cluster(format!("{}-{work}", self.agent.hub_hash))
+    }
+
+    /// The AppliedManifestWork with a uid, and the ManifestWork that it is for.
+    pub(crate) fn of_owner(&self, uid: &str) -> Option<(Arc<AppliedManifestWork>, Arc<Sent>)> {
+        let work = self.owners.lock().get(uid).cloned()?;
+        Some((self.applied.get(&self.applied_name(&work))?, self.sent.get(&self.sent_name(&work))?))
     }
 }
 
 impl Reconcile for Works {
-    type Key = String;
+    type Key = Key;
 
-    async fn reconcile(&self, name: &String) -> Result<Action> {
-        let sent = self.sent.get(&ObjectName::namespaced(self.agent.cluster.as_str(), name.as_str()));
+    async fn reconcile(&self, key: &Key) -> Result<Action> {
+        let name = match key {
+            Key::Work(name) => name,
+            Key::Foreign(name) => {
+                let Some(applied) = self.applied.get(&ObjectName::cluster(name.as_str())) else {
+                    return Ok(Action::AwaitChange);
+                };
+                return self.evict(&applied).await;
+            }
+        };
+        let sent = self.sent.get(&self.sent_name(name));
         let applied = self.applied.get(&self.applied_name(name));
         match (sent, applied) {
             (Some(sent), applied) if sent.metadata.is_deleting() => self.finish(&sent, applied).await,
-            (Some(sent), applied) => self.apply(&sent, applied).await,
-            (None, Some(applied)) => self.evict(&applied).await,
-            (None, None) => Ok(Action::AwaitChange),
+            (Some(sent), applied) => {
+                // The finalizer is written beside everything else: a crash in between leaves an AppliedManifestWork
+                // that is evicted if its work has gone meanwhile.
+                let (held, done) = tokio::join!(self.hold(&sent), self.apply(&sent, applied));
+                held?;
+                done
+            }
+            (None, applied) => {
+                self.memory.forget(name);
+                self.waiting.lock().remove(name);
+                match applied {
+                    Some(applied) => self.evict(&applied).await,
+                    None => Ok(Action::AwaitChange),
+                }
+            }
         }
     }
 }
 
 impl Works {
-    fn applied_name(&self, work: &str) -> ObjectName {
-        ObjectName::cluster(format!("{}-{work}", self.agent.hub_hash))
-    }
-
-    async fn watch_all(&self, applied: &AppliedManifestWork) {
-        for held in &applied.status.applied_resources {
-            if let Ok(Some(resource)) = self.kinds.named(&self.agent, &held.group, &held.version, &held.resource).await
-            {
-                self.lives.watch(&resource);
-            }
-        }
-    }
-
     async fn apply(&self, sent: &Sent, applied: Option<Arc<AppliedManifestWork>>) -> Result<Action> {
         let name = sent.metadata.object_name();
-        let (held, applied) = tokio::join!(self.hold(sent), self.own(&name.name, sent, applied));
-        let applied = applied?;
-        if !held? {
-            return Ok(Action::AwaitChange); // deleted meanwhile: the event comes
-        }
+        let applied = self.own(&name.name, sent, applied).await?;
+        self.know(&applied);
         let owner = OwnerReference {
             api_version: APPLIED_MANIFEST_WORKS.api_version(),
             kind: APPLIED_MANIFEST_WORKS.kind.to_string(),
@@ -169,10 +273,16 @@ impl Works {
             uid: applied.metadata.uid.clone(),
             ..OwnerReference::default()
         };
-        let (outcomes, missing): (Vec<Outcome>, Vec<Option<client::Error>>) =
-            self.apply_all(sent, &owner).await.into_iter().unzip();
+        let results = self.apply_all(sent, &owner).await;
+        if results.iter().any(|result| result.waits) {
+            self.waiting.lock().insert(name.name.clone());
+        }
+        let (outcomes, made): (Vec<Outcome>, Vec<_>) =
+            results.into_iter().map(|result| (result.outcome, result.made)).unzip();
+        self.memory.keep(&name.name, &owner.uid, made);
         let failed = outcomes.iter().find_map(|outcome| outcome.failure.clone());
-        let report = apply::report(&sent.status, &outcomes, sent.metadata.generation, self.agent.clock.now());
+        let generation = sent.metadata.generation;
+        let report = planner::apply::report(&sent.status, &outcomes, generation, self.agent.clock.now());
         let record = self.record(&applied, &outcomes, &owner.uid);
         let say = async {
             if !report.changed {
@@ -186,30 +296,25 @@ impl Works {
         };
         let (recorded, said) = tokio::join!(record, say);
         said?;
-        let settled = recorded?;
-        // What a manifest needs (its namespace, its kind) is often on its way: then the next try comes soon.
-        if let Some(cause) = missing.into_iter().flatten().next() {
-            return Err(cause.into());
-        }
         match failed {
             Some(why) => Err(Error::Later(why)),
-            None if !settled => Err(Error::Later("waiting for withdrawn objects to go".into())),
+            None if !recorded? => Err(Error::Later("waiting for withdrawn objects to go".into())),
             None => Ok(Action::AwaitChange),
         }
     }
 
-    /// Holds the work in the hub until the cluster is rid of it. Says whether the work is still there.
-    async fn hold(&self, sent: &Sent) -> Result<bool> {
+    /// Holds the work in the hub until the cluster is rid of it.
+    async fn hold(&self, sent: &Sent) -> Result<()> {
         if sent.metadata.has_finalizer(WORK_CLEANUP_FINALIZER) {
-            return Ok(true);
+            return Ok(());
         }
         let mut finalizers: Vec<&str> = sent.metadata.finalizers.iter().map(String::as_str).collect();
         finalizers.push(WORK_CLEANUP_FINALIZER);
         let patch = Patch::finalizers(&finalizers, &sent.metadata.resource_version);
         match self.agent.hub.patch::<Value>(&MANIFEST_WORKS, &sent.metadata.object_name(), &patch).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error.into()),
+            // Deleted meanwhile: the event comes.
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
@@ -250,6 +355,9 @@ impl Works {
             }
         };
         if held.metadata.is_deleting() {
+            // Somebody deleted it under us: its objects and it go first, and then it is made anew.
+            self.memory.forget(work);
+            self.rid(&held, &|_| false).await?;
             return Err(Error::Later(format!("{name} is on its way out")));
         }
         if held.status.eviction_start_time.is_some() {
@@ -259,115 +367,11 @@ impl Works {
         Ok(held)
     }
 
-    /// Applies all manifests, in rounds by kind. What fails does not stop the others.
-    async fn apply_all(&self, sent: &Sent, owner: &OwnerReference) -> Vec<(Outcome, Option<client::Error>)> {
-        let manifests = sent.spec.workload.manifests.as_deref().unwrap_or_default();
-        let mut read: Vec<(usize, usize, std::result::Result<Object, String>)> = manifests
-            .iter()
-            .enumerate()
-            .map(|(ordinal, raw)| {
-                let object = serde_json::from_str::<Object>(raw.get()).map_err(|error| error.to_string());
-                let round = object.as_ref().map_or(usize::MAX, |object| apply::rank(object.kind()));
-                (round, ordinal, object)
-            })
-            .collect();
-        read.sort_by_key(|(round, ordinal, _)| (*round, *ordinal));
-        let mut outcomes = Vec::with_capacity(read.len());
-        for round in read.chunk_by(|one, other| one.0 == other.0) {
-            let mut work = Vec::with_capacity(round.len());
-            for (_, ordinal, object) in round {
-                work.push(self.apply_one(sent, *ordinal, object, owner));
-            }
-            outcomes.extend(stream::iter(work).buffer_unordered(MANIFESTS_AT_ONCE).collect::<Vec<_>>().await);
+    /// What the watch shows of an object, read where it is not watched.
+    async fn look(&self, resource: &Resource, name: &ObjectName) -> Result<Option<Object>> {
+        if let Some(object) = self.lives.get(resource, name).and_then(|live| live.object()) {
+            return Ok(Some(object));
         }
-        outcomes.sort_by_key(|(outcome, _)| outcome.ordinal);
-        outcomes
-    }
-
-    async fn apply_one(
-        &self,
-        sent: &Sent,
-        ordinal: usize,
-        manifest: &std::result::Result<Object, String>,
-        owner: &OwnerReference,
-    ) -> (Outcome, Option<client::Error>) {
-        let kind =
-            manifest.as_ref().map_or_else(|_| GroupVersionKind::from_api_version("", ""), Object::group_version_kind);
-        let name = manifest.as_ref().map(Object::object_name).unwrap_or_default();
-        let mut outcome = Outcome { ordinal, resource: None, kind: kind.clone(), name, failure: None, uid: None };
-        let manifest = match manifest {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                outcome.failure = Some(format!("the manifest cannot be read: {error}"));
-                return (outcome, None);
-            }
-        };
-        let resource = match self.kinds.resource(&self.agent, &kind).await {
-            Ok(Some(resource)) => resource,
-            Ok(None) => {
-                outcome.failure = Some(format!("the server doesn't have a resource type {:?}", kind.kind));
-                return (outcome, None);
-            }
-            Err(error) => {
-                outcome.failure = Some(error.to_string());
-                return (outcome, None);
-            }
-        };
-        outcome.resource = Some(resource.clone());
-        self.lives.watch(&resource);
-        let configs = sent.spec.manifest_configs.as_deref().unwrap_or_default();
-        let strategy = apply::strategy(configs, &resource, &outcome.name);
-        let wanted =
-            Wanted { manifest, resource: &resource, strategy: &strategy, owner, applied_before: sent.was_applied() };
-        match self.carry_out(&wanted).await {
-            Ok(uid) => outcome.uid = uid,
-            Err(error) => {
-                outcome.failure = Some(error.to_string());
-                if error.is_not_found() {
-                    self.kinds.forget(&kind); // a CRD that went away, or only a namespace that is not there yet
-                    return (outcome, Some(error));
-                }
-            }
-        }
-        (outcome, None)
-    }
-
-    /// Plans against what the watch shows and writes; plans again against what is really there when that was not so.
-    async fn carry_out(&self, wanted: &Wanted<'_>) -> client::Result<Option<String>> {
-        let name = wanted.manifest.object_name();
-        let mut live = self.lives.get(wanted.resource, &name).and_then(|live| live.object());
-        if live.is_none() && *wanted.strategy == Strategy::ReadOnly {
-            live = self.agent.wec.find(wanted.resource, &name).await?;
-        }
-        let mut looked = false;
-        loop {
-            let Some(op) = apply::plan(wanted, live.as_ref()) else {
-                return Ok(live.map(|live| live.uid().to_owned()));
-            };
-            match controller::execute_for::<Object>(&self.agent.wec, &op).await {
-                Ok(written) => return Ok(written.map(|object| object.uid().to_owned())),
-                Err(Error::Op { cause, .. })
-                    if !looked
-                        && (cause.is_already_exists()
-                            || cause.is_conflict()
-                            || (live.is_some() && cause.is_not_found())) =>
-                {
-                    looked = true;
-                    live = self.agent.wec.find(wanted.resource, &name).await?;
-                }
-                Err(Error::Op { cause, .. } | Error::Client(cause)) => return Err(cause),
-                Err(other) => return Err(client::Error::Timeout(other.to_string())),
-            }
-        }
-    }
-
-    /// The resource with this plural.
-    pub(crate) async fn resource_named(
-        &self,
-        group: &str,
-        version: &str,
-        plural: &str,
-    ) -> client::Result<Option<Resource>> {
-        self.kinds.named(&self.agent, group, version, plural).await
+        Ok(self.agent.wec.find(resource, name).await?)
     }
 }

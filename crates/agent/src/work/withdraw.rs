@@ -18,6 +18,9 @@ const EVICTION_GRACE: Duration = Duration::from_secs(3600);
 /// Objects that are withdrawn at the same time.
 const AT_ONCE: usize = 16;
 
+/// Resources whose objects may stay after a delete though they show no finalizer.
+const LINGERING: [&str; 2] = ["namespaces", "pods"];
+
 impl Works {
     /// Records what is in the cluster, and withdraws what no manifest asks for any more. Says whether all of that is
     /// gone.
@@ -94,22 +97,40 @@ impl Works {
         };
         self.lives.watch(&resource); // tells when it is gone
         let name = ObjectName::namespaced(held.namespace.as_str(), held.name.as_str());
-        let Some(live) = self.agent.wec.find::<Object>(&resource, &name).await? else { return Ok(None) };
-        let op = if orphan {
-            apply::release(&resource, &live, owner_uid)
-        } else {
-            apply::withdraw(&resource, &live, owner_uid)
-        };
-        let still_ours = live.owner_references().iter().any(|owner| owner.uid == owner_uid);
-        let Some(op) = op else { return Ok(still_ours.then(|| held.clone())) };
-        let deletes = op.verb() == "delete";
-        controller::execute(&self.agent.wec, &op).await?;
-        if !deletes {
-            return Ok(None);
+        let Some(mut live) = self.look(&resource, &name).await? else { return Ok(None) };
+        let mut looked = false;
+        loop {
+            let op = if orphan {
+                apply::release(&resource, &live, owner_uid)
+            } else {
+                apply::withdraw(&resource, &live, owner_uid)
+            };
+            let Some(mut op) = op else {
+                let still_ours = live.owner_references().iter().any(|owner| owner.uid == owner_uid);
+                return Ok(still_ours.then(|| held.clone()));
+            };
+            let deletes = op.verb() == "delete";
+            if let api::Write::Delete { resource_version, .. } = &mut op.write {
+                // Another work may be taking the object over at this moment.
+                *resource_version = Some(live.resource_version().to_owned());
+            }
+            match controller::execute(&self.agent.wec, &op).await {
+                Err(Error::Op { cause, .. }) if cause.is_conflict() && !looked => {
+                    looked = true;
+                    let Some(fresh) = self.agent.wec.find(&resource, &name).await? else { return Ok(None) };
+                    live = fresh;
+                    continue;
+                }
+                done => done?,
+            }
+            // Most objects are gone at once; one with finalizers stays a while, and its event comes.
+            let stays = !live.finalizers().is_empty() || LINGERING.contains(&&*resource.plural);
+            if !deletes || !stays {
+                return Ok(None);
+            }
+            let after = self.agent.wec.find::<Object>(&resource, &name).await?;
+            return Ok(after.filter(|after| after.uid() == live.uid()).map(|_| held.clone()));
         }
-        // Most objects are gone at once; one with finalizers stays a while, and its event comes.
-        let after = self.agent.wec.find::<Object>(&resource, &name).await?;
-        Ok(after.filter(|after| after.uid() == live.uid()).map(|_| held.clone()))
     }
 
     /// The work is deleted: rids the cluster of all of it, then lets the work go.
@@ -120,6 +141,8 @@ impl Works {
             // Made a moment ago, perhaps, and not seen yet.
             None => self.agent.wec.find(&APPLIED_MANIFEST_WORKS, &self.applied_name(&name.name)).await?.map(Arc::new),
         };
+        self.memory.forget(&name.name);
+        self.waiting.lock().remove(&name.name);
         if let Some(applied) = applied {
             let orphan = |held: &AppliedResource| apply::is_orphaned(sent.spec.delete_option.as_ref(), held);
             self.rid(&applied, &orphan).await?;
@@ -143,8 +166,8 @@ impl Works {
             self.rid(applied, &|_| false).await?;
             return Ok(Action::AwaitChange);
         }
-        let name = ObjectName::namespaced(self.agent.cluster.as_str(), work.as_str());
-        if self.agent.hub.find::<Object>(&MANIFEST_WORKS, &name).await?.is_some() {
+        let foreign = applied.spec.hub_hash != self.agent.hub_hash;
+        if !foreign && self.agent.hub.find::<Object>(&MANIFEST_WORKS, &self.sent_name(work)).await?.is_some() {
             return Ok(Action::AwaitChange); // the watch is behind
         }
         let now = self.agent.clock.now();
@@ -164,7 +187,7 @@ impl Works {
     }
 
     /// Removes everything that an AppliedManifestWork put there, and then itself.
-    async fn rid(
+    pub(super) async fn rid(
         &self,
         applied: &AppliedManifestWork,
         orphan: &(dyn Fn(&AppliedResource) -> bool + Sync),

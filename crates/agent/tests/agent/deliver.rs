@@ -68,7 +68,8 @@ async fn a_work_is_done_kept_changed_and_removed() {
     let name = ObjectName::namespaced("app", "web");
     let live: Object = world.wec.get(&DEPLOYMENTS, &name).await.unwrap();
     assert_eq!(live.owner_references()[0].kind, "AppliedManifestWork");
-    let applied = &world.wec.list::<Object>(&APPLIED_MANIFEST_WORKS, "", &ListParams::default()).await.unwrap().items[0];
+    let applied =
+        &world.wec.list::<Object>(&APPLIED_MANIFEST_WORKS, "", &ListParams::default()).await.unwrap().items[0];
     let applied_name = ObjectName::cluster(applied.name());
     assert!(applied.name().ends_with("-w") && applied.name().len() == 66, "{}", applied.name());
     until(&world.wec, &APPLIED_MANIFEST_WORKS, &applied_name, "lists three objects", |applied| {
@@ -164,11 +165,7 @@ async fn a_restart_writes_nothing_and_misses_nothing() {
 
     // The next agent finds one more work and one that is withdrawn, and leaves everything else alone.
     send(&world, "z", &[config_map("z", "1")]).await;
-    world
-        .its
-        .delete(&MANIFEST_WORKS, &ObjectName::namespaced(CLUSTER, "y"), &DeleteParams::default())
-        .await
-        .unwrap();
+    world.its.delete(&MANIFEST_WORKS, &ObjectName::namespaced(CLUSTER, "y"), &DeleteParams::default()).await.unwrap();
     let agent = world.agent();
     until_work(&world, "z", "is done", is_done).await;
     let y = ObjectName::namespaced("default", "y");
@@ -206,7 +203,11 @@ async fn what_cannot_be_applied_is_told_and_comes_when_it_can() {
     until_work(&world, "w", "says what failed", |work| {
         let manifests = work.pointer("/status/resourceStatus/manifests").and_then(Value::as_array);
         let applied = |manifest: &Value| {
-            manifest["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Applied" && c["status"] == "True")
+            manifest["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|c| c["type"] == "Applied" && c["status"] == "True")
         };
         manifests.is_some_and(|manifests| manifests.iter().filter(|manifest| applied(manifest)).count() == 1)
             && !is(work, "Applied")

@@ -17,11 +17,9 @@ async fn a_cluster_joins_when_both_sides_agree() {
         })
         .await;
     world.until_cluster("has no taint", |cluster| cluster.pointer("/spec/taints").is_none()).await;
-    let cluster: ManagedCluster =
-        world.its.get(&MANAGED_CLUSTERS, &ObjectName::cluster(CLUSTER)).await.unwrap();
+    let cluster: ManagedCluster = world.its.get(&MANAGED_CLUSTERS, &ObjectName::cluster(CLUSTER)).await.unwrap();
     assert!(cluster.status.version.kubernetes.starts_with("v1."), "{:?}", cluster.status.version);
-    let secret: Object =
-        world.wec.get(&SECRETS, &ObjectName::namespaced(AGENT_NAMESPACE, HUB_SECRET)).await.unwrap();
+    let secret: Object = world.wec.get(&SECRETS, &ObjectName::namespaced(AGENT_NAMESPACE, HUB_SECRET)).await.unwrap();
     for key in ["kubeconfig", "tls.key", "tls.crt", "cluster-name", "agent-name"] {
         assert!(secret.pointer(&format!("/data/{}", key.replace('/', "~1"))).is_some(), "{key}");
         assert!(world.folder().join(CLUSTER).join(key).exists(), "{key}");

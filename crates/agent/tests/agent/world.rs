@@ -62,8 +62,7 @@ impl World {
         let authority = Authority::generate("test", clock.now(), DAY).unwrap();
         let names = ["127.0.0.1".to_owned()];
         let subject = Subject { common_name: "test".into(), organizations: Vec::new() };
-        let (certificate, key) =
-            authority.issue_with_key(&subject, &names, Usage::Server, clock.now(), DAY).unwrap();
+        let (certificate, key) = authority.issue_with_key(&subject, &names, Usage::Server, clock.now(), DAY).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let advertised = format!("https://{}", listener.local_addr().unwrap());
         let server = Server::open(apiserver::Config {
@@ -105,8 +104,10 @@ impl World {
             ..Endpoint::default()
         };
         its.wait_established("workstatuses.control.kubestellar.io").await.unwrap();
-        until(&its, &api::cluster::MANAGED_CLUSTER_SETS, &ObjectName::cluster("global"), "is there", |set| set.is_some())
-            .await;
+        until(&its, &api::cluster::MANAGED_CLUSTER_SETS, &ObjectName::cluster("global"), "is there", |set| {
+            set.is_some()
+        })
+        .await;
         Self { server, its, wec, clock, bootstrap, folder: tempfile::tempdir().unwrap(), end }
     }
 
@@ -158,11 +159,7 @@ impl World {
         agent
     }
 
-    pub(crate) async fn until_cluster(
-        &self,
-        what: &str,
-        holds: impl Fn(&Object) -> bool + Send + Sync + 'static,
-    ) {
+    pub(crate) async fn until_cluster(&self, what: &str, holds: impl Fn(&Object) -> bool + Send + Sync + 'static) {
         let name = ObjectName::cluster(CLUSTER);
         until(&self.its, &MANAGED_CLUSTERS, &name, what, move |cluster| cluster.is_some_and(&holds)).await;
     }

@@ -1,0 +1,170 @@
+//! What the agent itself did last, so that its own writes, which its watches show a little later, are not taken for
+//! somebody else's; and so that of a work with many manifests only the changed ones are looked at.
+
+use api::{GroupVersionKind, Object, ObjectName, OwnerReference, Resource};
+use parking_lot::Mutex;
+use planner::apply::{self, Strategy, Wanted};
+use planner::digest::Digest;
+use std::collections::HashMap;
+
+/// One manifest that is as it should be in the cluster.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Made {
+    /// Of the manifest's text.
+    pub(crate) manifest: Digest,
+    pub(crate) kind: GroupVersionKind,
+    pub(crate) resource: Resource,
+    pub(crate) name: ObjectName,
+    pub(crate) strategy: Strategy,
+    /// The object as it was then; empty where there is none (strategy `ReadOnly`).
+    pub(crate) uid: String,
+    pub(crate) version: String,
+}
+
+/// What is known of all works, by name. Bounded by what the mailbox holds: a work that is gone is forgotten.
+#[derive(Default)]
+pub(crate) struct Memory(Mutex<HashMap<String, Work>>);
+
+#[derive(Default)]
+struct Work {
+    /// Uid of the AppliedManifestWork that owns what was made.
+    owner: String,
+    /// By place in the work; nothing where something is to be done.
+    made: Vec<Option<Made>>,
+}
+
+/// What an event of an object means for a work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Meaning {
+    /// The object is as it should be.
+    Fine,
+    /// It is not, or it is not known how it should be: the work is to be looked at.
+    LookAt,
+}
+
+impl Memory {
+    /// What was made of a manifest for an owner, if it still stands.
+    pub(crate) fn get(&self, work: &str, owner: &str, ordinal: usize, manifest: Digest) -> Option<Made> {
+        let works = self.0.lock();
+        let work = works.get(work).filter(|work| work.owner == owner)?;
+        work.made.get(ordinal)?.clone().filter(|made| made.manifest == manifest)
+    }
+
+    /// Whether anything is known of a work.
+    pub(crate) fn knows(&self, work: &str, owner: &str) -> bool {
+        self.0.lock().get(work).is_some_and(|work| work.owner == owner)
+    }
+
+    /// Keeps what was made. `made` has one entry for each manifest of the work.
+    pub(crate) fn keep(&self, work: &str, owner: &str, made: Vec<Option<Made>>) {
+        self.0.lock().insert(work.to_owned(), Work { owner: owner.to_owned(), made });
+    }
+
+    pub(crate) fn forget(&self, work: &str) {
+        self.0.lock().remove(work);
+    }
+
+    /// What an event means. `manifest` reads the manifest at a place of the work, if its text still has that digest.
+    pub(crate) fn judge(
+        &self,
+        work: &str,
+        owner: &OwnerReference,
+        (resource, name): (&Resource, &ObjectName),
+        live: Option<&Object>,
+        manifest: impl FnOnce(usize, Digest) -> Option<Object>,
+    ) -> Meaning {
+        let mut works = self.0.lock();
+        let Some(work) = works.get_mut(work).filter(|work| work.owner == owner.uid) else { return Meaning::LookAt };
+        let is_it = |made: &Made| made.resource == *resource && made.name == *name;
+        let found = work.made.iter().position(|made| made.as_ref().is_some_and(is_it));
+        let Some((ordinal, slot)) = found.map(|at| (at, &mut work.made[at])) else { return Meaning::LookAt };
+        let Some(made) = slot else { return Meaning::LookAt };
+        if let Some(live) = live {
+            if made.uid == live.uid() && made.version == live.resource_version() {
+                return Meaning::Fine;
+            }
+            if let Some(manifest) = manifest(ordinal, made.manifest) {
+                let strategy = &made.strategy;
+                let wanted = Wanted { manifest: &manifest, resource, strategy, owner, applied_before: true };
+                if made.uid == live.uid() && !live.is_deleting() && apply::plan(&wanted, Some(live)).is_none() {
+                    made.version = live.resource_version().to_owned();
+                    return Meaning::Fine;
+                }
+            }
+        }
+        *slot = None;
+        Meaning::LookAt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+
+    fn object(value: &str, uid: &str, version: &str, owner: &str) -> Object {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"k": value, "more": "x"},
+            "metadata": {"name": "a", "namespace": "n", "uid": uid, "resourceVersion": version,
+                "ownerReferences": [{"apiVersion": "x/v1", "kind": "AppliedManifestWork", "name": "w", "uid": owner}]},
+        }))
+        .unwrap()
+    }
+
+    fn memory() -> Memory {
+        let memory = Memory::default();
+        let made = Made {
+            manifest: Digest::of(b"m"),
+            kind: MAPS.group_version_kind(),
+            resource: MAPS,
+            name: ObjectName::namespaced("n", "a"),
+            strategy: Strategy::Update,
+            uid: "u".into(),
+            version: "5".into(),
+        };
+        memory.keep("w", "o", vec![None, Some(made)]);
+        memory
+    }
+
+    #[track_caller]
+    fn check(live: Option<Object>, expected: Meaning) {
+        let memory = memory();
+        let owner = OwnerReference { uid: "o".into(), ..OwnerReference::default() };
+        let manifest = |ordinal: usize, digest: Digest| {
+            assert_eq!((ordinal, digest), (1, Digest::of(b"m")));
+            let mut manifest = object("1", "", "", "o");
+            manifest.0.insert("data".into(), json!({"k": "1"}));
+            manifest.metadata_mut().retain(|key, _| key == "name" || key == "namespace");
+            Some(manifest)
+        };
+        let name = ObjectName::namespaced("n", "a");
+        let meaning = memory.judge("w", &owner, (&MAPS, &name), live.as_ref(), manifest);
+        assert_eq!(meaning, expected);
+        let still = memory.get("w", "o", 1, Digest::of(b"m")).is_some();
+        assert_eq!(still, expected == Meaning::Fine, "what is to be looked at is forgotten");
+    }
+
+    #[test]
+    fn events_that_change_nothing_of_ours_are_fine() {
+        check(Some(object("anything", "u", "5", "o")), Meaning::Fine);
+        check(Some(object("1", "u", "6", "o")), Meaning::Fine);
+        check(Some(object("2", "u", "6", "o")), Meaning::LookAt);
+        check(Some(object("1", "other", "6", "o")), Meaning::LookAt);
+        check(Some(object("1", "u", "6", "somebody")), Meaning::LookAt);
+        check(None, Meaning::LookAt);
+    }
+
+    #[test]
+    fn what_was_made_for_another_owner_or_content_does_not_count() {
+        let memory = memory();
+        assert!(memory.get("w", "o", 1, Digest::of(b"m")).is_some());
+        assert!(memory.get("w", "p", 1, Digest::of(b"m")).is_none());
+        assert!(memory.get("w", "o", 1, Digest::of(b"n")).is_none());
+        assert!(memory.get("w", "o", 0, Digest::of(b"m")).is_none());
+        assert!(memory.knows("w", "o") && !memory.knows("w", "p"));
+        memory.forget("w");
+        assert!(!memory.knows("w", "o"));
+    }
+}
