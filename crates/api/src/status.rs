@@ -33,6 +33,12 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether no reason is known; a stock server leaves the field out then.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // the form that serde asks for
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
+    }
+
     /// The HTTP status code that goes with the reason.
     pub const fn code(self) -> u16 {
         match self {
@@ -101,7 +107,7 @@ pub struct Status {
     pub status: String,
     #[serde(default)]
     pub message: String,
-    #[serde(default = "unknown")]
+    #[serde(default = "unknown", skip_serializing_if = "Reason::is_unknown")]
     pub reason: Reason,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,

@@ -48,6 +48,8 @@ async fn strategic() {
     assert_eq!(made["spec"]["strategy"]["rollingUpdate"]["maxSurge"], "25%");
     assert_eq!(made["metadata"]["generation"], 1);
     let path = format!("{DEPLOYMENTS}/web");
+    assert_eq!(made["status"], json!({}));
+    assert_eq!(world.put(&path, made.clone()).await.is(200), made, "what changes nothing writes nothing");
     let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "b:2"}]}}}});
     let patched = world.patch(&path, "strategic-merge-patch+json", patch).await.is(200);
     let containers = patched["spec"]["template"]["spec"]["containers"].as_array().unwrap();

@@ -153,6 +153,10 @@ fn prepared(call: &Call, mut object: Object, base: Option<&str>, options: &Write
         object.set_meta("name", random::name(base));
     }
     admit::create(call, &mut object);
+    if call.kind.rules.status && call.kind.custom.is_none() && !object.0.contains_key("status") {
+        // The status that was dropped has a default form as well.
+        fields::complete(&call.kind, &mut object);
+    }
     if !tracked {
         object = track(call, None, object, options, Part::Main);
     }
