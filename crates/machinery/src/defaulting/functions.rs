@@ -5,8 +5,10 @@ use crate::field::text_at as text;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
+type Function = fn(&mut Fields);
+
 /// The functions, by the last three parts of the definition's name.
-pub(super) const FUNCTIONS: &[(&str, fn(&mut Fields))] = &[
+pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("core.v1.Container", pull_policy),
     ("core.v1.EphemeralContainer", pull_policy),
     ("core.v1.Pod", pod),

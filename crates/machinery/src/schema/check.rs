@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 use std::collections::HashSet;
 
 /// What is wrong with a custom resource that is created: types, value validations, and the uniqueness of elements in
-/// lists of type `set` and `map`. CEL rules are not evaluated here.
+/// lists of type `set` and `map`; and that embedded resources say what they are. CEL rules are not evaluated here.
 pub fn check(value: &Value, schema: &Schema) -> Vec<Cause> {
     let mut causes = declared(value, None, schema);
+    embedded(value, schema.at, &schema.set, &Path::ROOT, &mut causes);
     listed(value, schema, &mut causes);
     causes
 }
@@ -22,6 +23,13 @@ pub fn check_update(value: &Value, old: &Value, schema: &Schema) -> Vec<Cause> {
     let mut causes = declared(value, None, schema);
     if !causes.is_empty() {
         causes = declared(value, Some(old), schema);
+    }
+    let mut inside = Vec::new();
+    embedded(value, schema.at, &schema.set, &Path::ROOT, &mut inside);
+    if !inside.is_empty() {
+        let mut before = Vec::new();
+        embedded(old, schema.at, &schema.set, &Path::ROOT, &mut before);
+        causes.extend(inside.into_iter().filter(|cause| !before.contains(cause)));
     }
     let mut lists = Vec::new();
     listed(value, schema, &mut lists);
@@ -365,6 +373,36 @@ fn plain(number: f64) -> String {
     number.to_string()
 }
 
+/// An embedded resource must say its kind.
+fn embedded(value: &Value, at: NodeId, set: &Schemas, path: &Path<'_>, causes: &mut Vec<Cause>) {
+    let node = set.node(at);
+    match (value, &node.form) {
+        (Value::Object(map), form) => {
+            if node.embedded_resource {
+                for name in ["apiVersion", "kind"] {
+                    if map.get(name).and_then(Value::as_str).is_none_or(str::is_empty) {
+                        causes.push(field::required(&path.field(name), "must not be empty"));
+                    }
+                }
+            }
+            let Form::Object { properties, additional } = form else { return };
+            for (key, value) in map {
+                if let Some(&child) = properties.get(key.as_str()) {
+                    embedded(value, child, set, &path.field(key), causes);
+                } else if let Some(child) = additional {
+                    embedded(value, *child, set, &path.key(key), causes);
+                }
+            }
+        }
+        (Value::Array(list), Form::Array { items }) => {
+            for (index, value) in list.iter().enumerate() {
+                embedded(value, *items, set, &path.index(index), causes);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Uniqueness in lists of type `set` and `map`, everywhere in the object.
 fn listed(value: &Value, schema: &Schema, causes: &mut Vec<Cause>) {
     walk_lists(value, schema.at, &schema.set, &Path::ROOT, causes);
@@ -549,6 +587,13 @@ mod tests {
             json!({"set": ["a", "b", "a"], "map": [{"name": "x", "n": 1}, {"name": "x", "n": 2}]}),
             &["spec.map[1]: Duplicate value: {\"name\":\"x\"}", "spec.set[2]: Duplicate value: \"a\""],
         );
+    }
+
+    #[test]
+    fn embedded_resources_say_what_they_are() {
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-embedded-resource": true});
+        spec(schema.clone(), json!({"apiVersion": "v1", "kind": "Pod"}), &[]);
+        spec(schema, json!({"apiVersion": "v1"}), &["spec.kind: Required value: must not be empty"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub(super) fn check(schedule: &str) -> Result<(), String> {
     }
     if let Some(word) = schedule.strip_prefix('@') {
         let known = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"].contains(&word);
-        let every = word.strip_prefix("every ").is_some_and(|text| crate::schema::is_go_duration(text));
+        let every = word.strip_prefix("every ").is_some_and(crate::schema::is_go_duration);
         return if known || every { Ok(()) } else { Err(format!("unrecognized descriptor: {schedule}")) };
     }
     let fields: Vec<&str> = schedule.split_whitespace().collect();

@@ -59,11 +59,11 @@ impl Walk<'_> {
                 }
             }
             // Go cannot tell an empty text from none, so an enumeration does not forbid it.
-            (Value::String(text), _) if !node.allowed.is_empty() && !text.is_empty() => {
-                if !node.allowed.contains(value) {
-                    let allowed = node.allowed.iter().filter_map(Value::as_str).filter(|allowed| !allowed.is_empty());
-                    self.found.push(field::not_supported(path, value, allowed));
-                }
+            (Value::String(text), _)
+                if !node.allowed.is_empty() && !text.is_empty() && !node.allowed.contains(value) =>
+            {
+                let allowed = node.allowed.iter().filter_map(Value::as_str).filter(|allowed| !allowed.is_empty());
+                self.found.push(field::not_supported(path, value, allowed));
             }
             _ => {}
         }

@@ -57,11 +57,11 @@ pub(super) fn check(group: &str, kind: &str, new: &Fields, old: &Fields, out: &m
         ("", "PersistentVolume") => volume(new, old, out),
         ("apps", "StatefulSet") => stateful_set(new, old, out),
         ("batch", "Job") => job(new, old, out),
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            if new.get("roleRef") != old.get("roleRef") {
-                let value = new.get("roleRef").cloned().unwrap_or(Value::Null);
-                out.push(field::invalid(&Path::ROOT.field("roleRef"), &value, "cannot change roleRef"));
-            }
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
+            if new.get("roleRef") != old.get("roleRef") =>
+        {
+            let value = new.get("roleRef").cloned().unwrap_or(Value::Null);
+            out.push(field::invalid(&Path::ROOT.field("roleRef"), &value, "cannot change roleRef"));
         }
         _ => {}
     }
