@@ -13,6 +13,9 @@ pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// Duplicate keys that are reported of one body; a body full of them is no use to the reader.
 const DUPLICATES_MAX: usize = 50;
 
+/// Levels of a YAML document: as deep as the JSON reader goes, less what stands around an object.
+const DEPTH_MAX: usize = 120;
+
 /// A body as a tree.
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
@@ -90,11 +93,20 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Decoded> {
 
 /// Reads YAML of one document. Keys that are written twice are an error there, whatever the client asked.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Decoded> {
-    // Nothing that fits into a body may take more than its size in memory: aliases are what could.
-    let options = serde_saphyr::options! { with_snippet: false };
+    let mut budget = serde_saphyr::Budget::default();
+    budget.max_depth = DEPTH_MAX;
+    let options = serde_saphyr::options! { with_snippet: false, budget: Some(budget) };
     match serde_saphyr::from_slice_with_options::<Owned>(bytes, options) {
         Ok(Owned(value)) => Ok(Decoded { value, duplicates: Vec::new() }),
         Err(error) => Err(unreadable(format_args!("error converting YAML to JSON: yaml: {error}")).into()),
+    }
+}
+
+/// Reads an applied configuration: YAML, which most clients write as JSON.
+pub(crate) fn configuration(bytes: &[u8]) -> Result<Decoded> {
+    match bytes.first() {
+        Some(b'{') => json(bytes).or_else(|_| yaml(bytes)),
+        _ => yaml(bytes),
     }
 }
 
@@ -239,14 +251,16 @@ mod tests {
         assert_eq!(decoded.value["a"], 1);
         assert_eq!(decoded.value["b"][3], "1");
         assert_eq!(decoded.value["c"]["d"], "two\nlines\n");
-        for bad in ["a: [", "a: 1\na: 2\n", "a: &x [*x]"] {
+        let deep = "[".repeat(5000);
+        for bad in [deep.as_str(), "a: [", "a: 1\na: 2\n", "a: &x [*x]"] {
             assert_eq!(yaml(bad.as_bytes()).unwrap_err().code, 400, "{bad}");
         }
     }
 
     #[test]
     fn refuses() {
-        for bad in ["", "{", "[1,", "{\"a\":}", "{} x", "nope"] {
+        let deep = "[".repeat(5000);
+        for bad in [deep.as_str(), "", "{", "[1,", "{\"a\":}", "{} x", "nope"] {
             assert_eq!(json(bad.as_bytes()).unwrap_err().code, 400, "{bad}");
         }
         let mut headers = HeaderMap::new();

@@ -54,7 +54,7 @@ fn converted(kind: &Kind, mut object: Object) -> Result<Object> {
 }
 
 /// Whether the stored bytes are not yet what the kind shows.
-fn needs_work(kind: &Kind, entry: &Entry) -> bool {
+pub(crate) fn needs_work(kind: &Kind, entry: &Entry) -> bool {
     let lead = entry.value.strip_prefix(br#"{"apiVersion":""#);
     let same = lead
         .and_then(|rest| rest.strip_prefix(kind.api_version.as_bytes()))

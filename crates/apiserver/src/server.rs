@@ -14,7 +14,7 @@ use clock::SharedClock;
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, Response};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use pki::{Authority, Subject, Usage};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -95,6 +95,8 @@ pub(crate) struct Inner {
     serving_authority: String,
     hosting: SpaceName,
     spaces: RwLock<BTreeMap<SpaceName, Arc<Space>>>,
+    /// Held while a space is made or removed.
+    space_writes: Mutex<()>,
     pub(crate) metrics: Metrics,
     /// OpenAPI documents that were asked for lately.
     pub(crate) documents: openapi::Cache,
@@ -126,6 +128,7 @@ impl Server {
             serving_authority: config.serving_authority,
             hosting: config.hosting,
             spaces: RwLock::new(spaces),
+            space_writes: Mutex::new(()),
             metrics: Metrics::default(),
             documents: openapi::Cache::default(),
             end: CancellationToken::new(),
@@ -141,6 +144,7 @@ impl Server {
         if !machinery::name::dns_label(name.as_str()).is_empty() {
             return Err(Error::Name(name.to_string()));
         }
+        let writes = self.0.space_writes.lock();
         if !self.has_space(name) {
             let common_name = format!("{}{name}", crate::authn::AUTHORITY_PREFIX);
             let authority = Authority::generate(&common_name, self.now(), VALIDITY)
@@ -155,6 +159,7 @@ impl Server {
             self.put(name, Key::new(Collection::new(INTERNAL, SPACES), "", name.as_str()), &record)?;
             self.0.spaces.write().entry(name.clone()).or_insert(space);
         }
+        drop(writes);
         self.access(name)
     }
 
@@ -180,6 +185,7 @@ impl Server {
     /// # Errors
     /// If there is no such space, or the store takes no writes.
     pub fn delete_space(&self, name: &SpaceName) -> Result<(), Error> {
+        let _writes = self.0.space_writes.lock();
         let space = self.0.spaces.write().remove(name).ok_or_else(|| Error::NoSuchSpace(name.to_string()))?;
         space.end.cancel();
         // The record goes last: until then a restart still knows of the space, and the deletion can be asked again.

@@ -55,9 +55,10 @@ impl Table {
     }
 
     /// The whole, with the metadata of a list. `columns` says whether columns are told.
-    pub(crate) fn finish(self, metadata: Map<String, Value>, columns: bool) -> Vec<u8> {
+    pub(crate) fn finish(mut self, metadata: Map<String, Value>, columns: bool) -> Vec<u8> {
         let columns = if columns { self.columns() } else { Value::Array(Vec::new()) };
-        let table = self.document(metadata, columns, self.rows.clone());
+        let rows = std::mem::take(&mut self.rows);
+        let table = self.document(metadata, columns, rows);
         serde_json::to_vec(&table).expect("a JSON tree always serialises")
     }
 

@@ -296,11 +296,11 @@ impl Writer {
         if self.form != Form::Whole || !self.selection.is_everything() {
             return None;
         }
-        let value = present::whole(&self.kind, &event.entry);
-        // What had to be converted is another version than the one that is shared.
-        if value != event.entry.value {
+        // What has to be converted is another version than the one that is shared.
+        if present::needs_work(&self.kind, &event.entry) {
             return None;
         }
+        let value = &event.entry.value;
         let line = || {
             let change = match event.change {
                 Change::Created => "ADDED",
@@ -308,7 +308,7 @@ impl Writer {
                 Change::Deleted => "DELETED",
             };
             let mut line = BytesMut::with_capacity(value.len() + 40);
-            enclose(change, &value, &mut line);
+            enclose(change, value, &mut line);
             line.freeze()
         };
         Some(event.frame.get_or_init(line).clone())

@@ -100,6 +100,9 @@ pub(crate) fn find(call: &Call, options: &ListOptions) -> Result<Listed> {
     gather(call, options, &selection, token.as_ref(), at.map(Revision))
 }
 
+/// Objects that a list with a selection looks at in one step.
+const SELECTED_STEP: usize = 10_000;
+
 fn gather(
     call: &Call,
     options: &ListOptions,
@@ -111,6 +114,8 @@ fn gather(
     let limit = if options.limit == 0 { usize::MAX } else { options.limit };
     let namespace = call.namespace().or_else(|| selection.namespace().filter(|_| call.kind.served.namespaced));
     let everything = selection.is_everything();
+    // A selection may leave most objects out: few large steps cost less than many small ones.
+    let step = if everything { limit } else { limit.max(SELECTED_STEP) };
     let mut after: Option<(String, String)> = token.map(|token| {
         let (namespace, name) = token.last();
         (namespace.to_owned(), name.to_owned())
@@ -119,7 +124,7 @@ fn gather(
     let mut entries: Vec<Arc<Entry>> = Vec::new();
     loop {
         let from = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-        let page = call.store().page(&collection, namespace, from, limit, at).map_err(|_| match token {
+        let page = call.store().page(&collection, namespace, from, step, at).map_err(|_| match token {
             Some(token) => {
                 let inconsistent = Token { v: token.v.clone(), rv: -1, start: token.start.clone() }.encode();
                 expired(EXPIRED_CONTINUE, Some(inconsistent))

@@ -38,7 +38,7 @@ impl Patch {
             MERGE => tree(&call.body).map(|(value, duplicates)| (Self::Merge(value), duplicates)),
             STRATEGIC if !custom => tree(&call.body).map(|(value, duplicates)| (Self::Strategic(value), duplicates)),
             APPLY => {
-                let decoded = decode::yaml(&call.body)?;
+                let decoded = decode::configuration(&call.body)?;
                 match decoded.value {
                     Value::Object(map) => Ok((Self::Apply(Object(map)), Vec::new())),
                     _ => Err(Status::bad_request("the applied configuration is not an object").into()),
