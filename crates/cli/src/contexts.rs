@@ -136,24 +136,57 @@ fn merge_context(set: &mut KubeconfigSet, name: &str, given: &Kubeconfig) -> Res
     Ok(())
 }
 
-/// Removes the entries of a space. Whether there was a context. If it was the current one, the hosting context becomes
-/// current, or none.
-pub fn remove_space(set: &mut KubeconfigSet, space: &str) -> bool {
-    let was_current = set.current_context() == Some(space);
-    let removed = set.remove(Section::Contexts, space);
-    for (section, name) in [(Section::Clusters, cluster_name(space)), (Section::Users, user_name(space))] {
+/// Removes a context with the entries that are named after it. Whether it was there. If it was the current one, the
+/// hosting context becomes current, or none.
+fn remove_context(set: &mut KubeconfigSet, context: &str) -> bool {
+    let was_current = set.current_context() == Some(context);
+    let removed = set.remove(Section::Contexts, context);
+    for (section, name) in [(Section::Clusters, cluster_name(context)), (Section::Users, user_name(context))] {
         if !is_used(set, section, &name) {
             set.remove(section, &name);
         }
     }
     if was_current {
         let next = match hosting(set) {
-            Hosting::Named(name) if name != space && set.get(Section::Contexts, &name).is_some() => name,
+            Hosting::Named(name) if name != context && set.get(Section::Contexts, &name).is_some() => name,
             _ => String::new(),
         };
         set.set_current_context(&next);
     }
     removed
+}
+
+/// Removes what the file has of a space that is gone: its context, also under a name that the user gave it. Whether
+/// there was any.
+pub fn remove_space(set: &mut KubeconfigSet, space: &str) -> bool {
+    let names: Vec<String> = set.names(Section::Contexts).into_iter().map(str::to_owned).collect();
+    let of_space = names.into_iter().filter(|name| match space_of(set, name) {
+        Some(of) => of == space,
+        // Ours, if it lost its extension; another's context of the same name stays.
+        None => name == space && is_named_as_ours(set, name),
+    });
+    let of_space: Vec<String> = of_space.collect();
+    of_space.iter().fold(false, |removed, name| remove_context(set, name) || removed)
+}
+
+/// Whether a context has the entries that ours have.
+fn is_named_as_ours(set: &KubeconfigSet, context: &str) -> bool {
+    let content = set.get(Section::Contexts, context);
+    content.and_then(|content| content.get("cluster")?.as_str()) == Some(&cluster_name(context))
+}
+
+/// Refuses a name that the user has for something else: its context would be lost.
+///
+/// # Errors
+/// If there is a context of this name that is not of kflex.
+pub fn check_free(set: &KubeconfigSet, space: &str) -> Result<()> {
+    let taken = set.get(Section::Contexts, space).is_some();
+    if !taken || space_of(set, space) == Some(space) || is_named_as_ours(set, space) {
+        return Ok(());
+    }
+    Err(Error::new(format!("the kubeconfig has a context {space:?} of something else")).hint(format!(
+        "choose another name for the space, or rename that context: kubectl config rename-context {space} NEW"
+    )))
 }
 
 /// Whether a context names an entry.
@@ -172,7 +205,7 @@ pub fn delete_context(set: &mut KubeconfigSet, context: &str) -> Result<()> {
     if set.get(Section::Contexts, context).is_none() {
         return Err(no_context(set, context));
     }
-    remove_space(set, context);
+    remove_context(set, context);
     Ok(())
 }
 
@@ -363,6 +396,10 @@ mod tests {
         assert_eq!(space_of(&held, "dev"), Some("wds1"));
         rename_context(&mut held, "dev", "dev2", true, NOW).unwrap();
         assert_eq!(held.current_context(), Some("dev2"));
+        // The space is known under its new name too, when it goes.
+        let mut gone = held.clone();
+        assert!(remove_space(&mut gone, "wds1"));
+        assert_eq!((gone.names(Section::Contexts), gone.names(Section::Users)), (vec!["kind"], vec!["kind"]));
         rename_context(&mut held, "kind", "host", false, NOW).unwrap();
         assert_eq!(hosting(&held), Hosting::Named("host".into()));
         // Its own entries had other names: they stay for whoever else uses them.
@@ -377,6 +414,21 @@ mod tests {
         held.set(Section::Contexts, "other", json!({}));
         let listed: Vec<String> = rows(&held).into_iter().map(|row| row.join("|")).collect();
         assert_eq!(listed, ["kind|yes|", "wds1*|yes|wds1", "other||"]);
+    }
+
+    #[test]
+    fn names_that_the_user_has_for_something_else() {
+        let mut held = set(THEIRS);
+        let error = check_free(&held, "kind").unwrap_err();
+        assert!(error.hint_text().unwrap().contains("kubectl config rename-context kind"), "{error}");
+        check_free(&held, "wds1").unwrap();
+        merge_space(&mut held, "wds1", &given(), NOW).unwrap();
+        check_free(&held, "wds1").unwrap();
+        assert!(!remove_space(&mut held, "kind"), "a space called kind was here, the context is not its");
+        // Another program dropped our extension.
+        held.set(Section::Contexts, "wds1", json!({"cluster": "wds1-cluster", "user": "wds1-admin"}));
+        check_free(&held, "wds1").unwrap();
+        assert!(remove_space(&mut held, "wds1"));
     }
 
     #[test]

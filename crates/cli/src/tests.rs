@@ -181,6 +181,10 @@ async fn spaces_come_and_go_with_their_contexts() {
     let absent = site.kflex("create wds2 --its its9").await.unwrap_err();
     assert_eq!(absent.hint_text(), Some("run: kflex create its9 --type its"));
 
+    let taken = site.kflex("create prod").await.unwrap_err();
+    assert!(taken.to_string().contains("a context \"prod\" of something else"), "{taken}");
+    assert!(!site.server.has_space(&"prod".into()));
+
     let listed = site.kflex("list").await.unwrap();
     let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["Control", "Planes:"]);

@@ -26,7 +26,7 @@ pub use changes::{Change, Changes};
 pub use client::{Client, EDIT_ATTEMPTS, List, REQUEST_TIMEOUT};
 pub use discovery::Discovered;
 pub use error::{Error, Result};
-pub use https::{Credential, Endpoint, Https};
+pub use https::{Credential, Endpoint, Https, Plugin};
 pub use params::{DeleteParams, ListParams, Patch, Precondition, label_query};
 pub use reflector::{Reflector, Selection};
 pub use transport::{Body, BoxError, BoxFuture, Transport, TransportError, body, empty_body};

@@ -1,7 +1,7 @@
 //! `kflex create NAME`: makes a space, waits until it can be used, and switches to it.
 
 use super::{adopt_context, wait_ready};
-use crate::{Error, Result, Session};
+use crate::{Error, Result, Session, contexts};
 use api::space::{CONTROL_PLANES, ControlPlane, ControlPlaneSpec, ROLE_LABEL};
 use api::{Labels, ObjectMeta, ObjectName};
 use client::Client;
@@ -201,6 +201,9 @@ impl Create {
     /// If the arguments make no sense, the name is taken by something else, or the space does not become ready.
     pub async fn run(self, session: &Session) -> Result<()> {
         let (type_, asked) = plan(&self)?;
+        if type_ != SpaceType::Host {
+            contexts::check_free(&session.kubeconfig()?, &self.name)?;
+        }
         let (hosting, client) = session.hosting().await?;
         self.check_its(&client).await?;
         let name = &self.name;

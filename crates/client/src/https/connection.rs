@@ -90,7 +90,19 @@ pub(super) enum Lease {
 }
 
 impl Pool {
-    pub(super) async fn lease(&self, endpoint: &Endpoint, address: &Address) -> Result<Lease, TransportError> {
+    /// Forgets the connections; requests on them go on.
+    pub(super) async fn clear(&self) {
+        self.idle.lock().clear();
+        self.shared.lock().await.clear();
+    }
+
+    /// `certificate` is that of a credential program: certificate and key, PEM.
+    pub(super) async fn lease(
+        &self,
+        endpoint: &Endpoint,
+        certificate: Option<&(Vec<u8>, Vec<u8>)>,
+        address: &Address,
+    ) -> Result<Lease, TransportError> {
         while let Some(sender) = take_idle(&self.idle) {
             if sender.is_ready() {
                 return Ok(Lease::Own(sender, self.idle.clone()));
@@ -104,7 +116,7 @@ impl Pool {
         {
             return Ok(quietest.lease());
         }
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(endpoint, address)).await;
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(endpoint, certificate, address)).await;
         match connected.map_err(|_| refused(address, format!("no connection within {CONNECT_TIMEOUT:?}")))?? {
             Sender::Two(sender) => {
                 let connection = Shared { sender, streams: Arc::default() };
@@ -223,12 +235,16 @@ enum Sender {
     Two(H2),
 }
 
-async fn connect(endpoint: &Endpoint, address: &Address) -> Result<Sender, TransportError> {
+async fn connect(
+    endpoint: &Endpoint,
+    certificate: Option<&(Vec<u8>, Vec<u8>)>,
+    address: &Address,
+) -> Result<Sender, TransportError> {
     let tcp = dial(address).await?;
     if !address.tls {
         return one(TokioIo::new(tcp), address).await;
     }
-    let config = tls::config(endpoint)?;
+    let config = tls::config(endpoint, certificate)?;
     let name = endpoint.server_name.as_deref().unwrap_or(&address.host).to_owned();
     let name = ServerName::try_from(name.clone())
         .map_err(|_| TransportError::Unusable(format!("{name:?} cannot be the name of a TLS server")))?;

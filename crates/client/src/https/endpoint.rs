@@ -1,5 +1,6 @@
 //! Where a server is and who we are to it.
 
+use super::Plugin;
 use crate::TransportError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -60,6 +61,8 @@ pub enum Credential {
         /// The password.
         password: String,
     },
+    /// A program that gives a token or a certificate.
+    Plugin(Plugin),
 }
 
 /// Secrets stay out of logs.
@@ -72,6 +75,7 @@ impl fmt::Debug for Credential {
             Self::Token(_) => f.write_str("Token"),
             Self::TokenFile(file) => write!(f, "TokenFile({})", file.display()),
             Self::Basic { user, .. } => write!(f, "Basic({user})"),
+            Self::Plugin(plugin) => write!(f, "Plugin({})", plugin.command.display()),
         }
     }
 }

@@ -18,8 +18,9 @@ const SYSTEM_CAS: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
 ];
 
-/// Reads what the endpoint names and makes a configuration that prefers HTTP/2.
-pub(super) fn config(endpoint: &Endpoint) -> Result<ClientConfig, TransportError> {
+/// Reads what the endpoint names and makes a configuration that prefers HTTP/2. `given` is the client certificate and
+/// key (PEM) of a credential program.
+pub(super) fn config(endpoint: &Endpoint, given: Option<&(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig, TransportError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let unusable = |cause: String| TransportError::Unusable(cause);
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -33,7 +34,7 @@ pub(super) fn config(endpoint: &Endpoint) -> Result<ClientConfig, TransportError
     let pair = match &endpoint.credential {
         Credential::Certificate { certificate, key } => Some((certificate.clone(), key.clone())),
         Credential::CertificateFiles { certificate, key } => Some((read(certificate)?, read(key)?)),
-        _ => None,
+        _ => given.cloned(),
     };
     let mut config = match pair {
         Some((certificate, key)) => {

@@ -1,7 +1,7 @@
 //! From a context to an endpoint, and the kubeconfig of a process inside a cluster.
 
 use super::{Kubeconfig, KubeconfigError, KubeconfigSet, Section};
-use crate::{Credential, Endpoint};
+use crate::{Credential, Endpoint, Plugin};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -117,15 +117,43 @@ fn credential(user: &Value, name: &str, file: &Path) -> Result<Credential, Kubec
     if let (Some(name), Some(password)) = (text(user, "username"), text(user, "password")) {
         return Ok(Credential::Basic { user: name.to_owned(), password: password.to_owned() });
     }
-    for plugin in ["exec", "auth-provider"] {
-        if user.get(plugin).is_some_and(|value| !value.is_null()) {
-            return Err(KubeconfigError::Content(format!(
-                "user {name:?} in the kubeconfig gets its credential from a plugin ({plugin}), which is not supported; \
-                 make a kubeconfig with a token, for example with kubectl create token"
-            )));
-        }
+    if let Some(exec) = user.get("exec").filter(|exec| !exec.is_null()) {
+        return plugin(exec, name, file).map(Credential::Plugin);
+    }
+    if user.get("auth-provider").is_some_and(|provider| !provider.is_null()) {
+        return Err(KubeconfigError::Content(format!(
+            "user {name:?} in the kubeconfig has an auth-provider, which no Kubernetes client supports any more; \
+             ask your provider for a kubeconfig with exec"
+        )));
     }
     Ok(Credential::None)
+}
+
+/// A program that gives credentials: `exec` of a user.
+fn plugin(exec: &Value, user: &str, file: &Path) -> Result<Plugin, KubeconfigError> {
+    let wrong = |what: &str| KubeconfigError::Content(format!("exec of user {user:?} in the kubeconfig {what}"));
+    let command = text(exec, "command").ok_or_else(|| wrong("has no command"))?;
+    let api_version = text(exec, "apiVersion").unwrap_or("client.authentication.k8s.io/v1");
+    if !matches!(api_version, "client.authentication.k8s.io/v1" | "client.authentication.k8s.io/v1beta1") {
+        return Err(wrong(&format!("has apiVersion {api_version:?}: v1 and v1beta1 are known")));
+    }
+    let list = |field: &str| exec.get(field).and_then(Value::as_array).into_iter().flatten();
+    // A name without a slash is looked up in PATH; any other is a path that starts at the kubeconfig's directory.
+    let command = if command.contains('/') {
+        path(exec, "command", file).unwrap_or_else(|| command.into())
+    } else {
+        command.into()
+    };
+    Ok(Plugin {
+        api_version: api_version.to_owned(),
+        command,
+        args: list("args").filter_map(|arg| arg.as_str().map(str::to_owned)).collect(),
+        env: list("env")
+            .filter_map(|entry| Some((text(entry, "name")?.to_owned(), entry.get("value")?.as_str()?.to_owned())))
+            .collect(),
+        provide_cluster_info: exec.get("provideClusterInfo").and_then(Value::as_bool).unwrap_or(false),
+        install_hint: text(exec, "installHint").unwrap_or("").to_owned(),
+    })
 }
 
 /// The endpoint of the cluster that this process runs in. `host` and `port` are `KUBERNETES_SERVICE_HOST` and
@@ -183,6 +211,15 @@ pub fn standalone(endpoint: &Endpoint, [context, cluster, user]: [&str; 3]) -> K
         Credential::Token(token) => json!({"token": token}),
         Credential::TokenFile(file) => json!({"tokenFile": file.to_string_lossy()}),
         Credential::Basic { user, password } => json!({"username": user, "password": password}),
+        Credential::Plugin(plugin) => json!({"exec": {
+            "apiVersion": plugin.api_version,
+            "command": plugin.command.to_string_lossy(),
+            "args": plugin.args,
+            "env": plugin.env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>(),
+            "provideClusterInfo": plugin.provide_cluster_info,
+            "installHint": plugin.install_hint,
+            "interactiveMode": "Never",
+        }}),
     };
     config.set(Section::Clusters, cluster, cluster_content);
     config.set(Section::Users, user, user_content);
@@ -229,7 +266,28 @@ mod tests {
         check("{client-certificate-data: '%'}", Err("not base64"));
         check("{client-certificate-data: YQ==}", Err("without its key"));
         check("{username: a, password: b}", Ok(Credential::Basic { user: "a".into(), password: "b".into() }));
-        check("{exec: {command: aws}}", Err("plugin (exec)"));
+        let plugin = Plugin {
+            api_version: "client.authentication.k8s.io/v1beta1".into(),
+            command: "aws".into(),
+            args: vec!["eks".into(), "get-token".into()],
+            env: vec![("AWS_PROFILE".into(), "dev".into())],
+            provide_cluster_info: false,
+            install_hint: String::new(),
+        };
+        check(
+            "{exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: aws, args: [eks, get-token], \
+             env: [{name: AWS_PROFILE, value: dev}], interactiveMode: IfAvailable}}",
+            Ok(Credential::Plugin(plugin)),
+        );
+        let beside = Plugin {
+            api_version: "client.authentication.k8s.io/v1".into(),
+            command: "/etc/k/bin/login".into(),
+            ..Plugin::default()
+        };
+        check("{exec: {command: bin/login}}", Ok(Credential::Plugin(beside)));
+        check("{exec: {}}", Err("has no command"));
+        check("{exec: {command: a, apiVersion: client.authentication.k8s.io/v1alpha1}}", Err("v1 and v1beta1"));
+        check("{auth-provider: {name: gcp}}", Err("auth-provider"));
     }
 
     #[test]
@@ -252,6 +310,12 @@ mod tests {
             Credential::None,
             Credential::Token("t".into()),
             Credential::Certificate { certificate: b"c".to_vec(), key: b"k".to_vec() },
+            Credential::Plugin(Plugin {
+                api_version: "client.authentication.k8s.io/v1".into(),
+                command: "login".into(),
+                args: vec!["a".into()],
+                ..Plugin::default()
+            }),
         ] {
             let endpoint = Endpoint {
                 server: "https://127.0.0.1:9443/spaces/its1".into(),

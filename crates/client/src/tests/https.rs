@@ -218,3 +218,31 @@ async fn a_server_with_http_1_only_works_too() {
     let mut changes = reflector.subscribe();
     while changes.next().await.name.name != "m19" {}
 }
+
+#[tokio::test]
+async fn a_program_gives_the_credential() {
+    let site = Site::new().await;
+    let access = site.server.access(&site.space).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (answer, runs) = (folder.path().join("answer"), folder.path().join("runs"));
+    let plugin = crate::Plugin {
+        api_version: "client.authentication.k8s.io/v1".into(),
+        command: "sh".into(),
+        args: vec!["-c".into(), format!("echo run >> {}; cat {}", runs.display(), answer.display())],
+        ..crate::Plugin::default()
+    };
+    let endpoint = Endpoint { credential: Credential::Plugin(plugin), ..site.endpoint() };
+    let client = Client::https(endpoint).unwrap();
+    let ask = async || client.find::<Object>(&CONFIG_MAPS, &named("a")).await;
+    assert!(ask().await.unwrap_err().to_string().contains("credential program sh failed"));
+    std::fs::write(&answer, r#"{"status": {"token": "abcdef.0123456789abcdef"}}"#).unwrap();
+    assert!(ask().await.unwrap_err().is_unauthorized());
+    let certificate = serde_json::json!({"status": {
+        "clientCertificateData": access.certificate, "clientKeyData": access.key,
+    }});
+    std::fs::write(&answer, certificate.to_string()).unwrap();
+    // The connection from before, without a certificate, is not used again.
+    assert!(ask().await.unwrap().is_none());
+    assert!(ask().await.unwrap().is_none());
+    assert_eq!(std::fs::read_to_string(runs).unwrap().lines().count(), 3, "run when needed, and only then");
+}
