@@ -43,9 +43,8 @@ impl Presented {
 /// A bootstrap token `ID.SECRET`: the name of the Secret in `kube-system` that must hold it, and the secret part.
 pub fn bootstrap_token(token: &str) -> Option<(String, &str)> {
     let (id, secret) = token.split_once('.')?;
-    let plain = |text: &str, length| {
-        text.len() == length && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
+    let plain =
+        |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     (plain(id, 6) && plain(secret, 16)).then(|| (format!("bootstrap-token-{id}"), secret))
 }
 

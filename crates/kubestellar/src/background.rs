@@ -82,7 +82,11 @@ pub(crate) fn start(data: &Path, listen: SocketAddr) -> Result<(Running, bool)> 
         let text = fs::read_to_string(&log_path).unwrap_or_default();
         let last: Vec<&str> = text.lines().rev().take(5).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
-        bail!("the server ended with {status} before it was ready:\n  {}\nhint: {} has the rest", last.join("\n  "), log_path.display());
+        bail!(
+            "the server ended with {status} before it was ready:\n  {}\nhint: {} has the rest",
+            last.join("\n  "),
+            log_path.display()
+        );
     }
     running(data).map(|running| (running, true)).context("the server was ready and left no word in its data folder")
 }

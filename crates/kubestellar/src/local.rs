@@ -16,9 +16,9 @@ struct Local {
 
 impl Transport for Local {
     fn send(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
-        Box::pin(async move {
-            Ok(self.server.handle(&self.space, self.identity.clone(), self.visibility, request).await)
-        })
+        Box::pin(
+            async move { Ok(self.server.handle(&self.space, self.identity.clone(), self.visibility, request).await) },
+        )
     }
 }
 

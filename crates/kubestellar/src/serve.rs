@@ -3,8 +3,8 @@
 
 use crate::background::{self, Running};
 use crate::host::Host;
-use crate::serving::{self, Serving};
 use crate::local;
+use crate::serving::{self, Serving};
 use anyhow::{Context, Result};
 use api::SpaceName;
 use apiserver::{Config, Server};

@@ -32,8 +32,9 @@ impl Serving {
         let held = match &path {
             Some(path) if path.exists() => {
                 let text = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-                let held: Self = serde_json::from_slice(&text)
-                    .with_context(|| format!("{} is damaged: restore it, or remove it and create contexts anew", path.display()))?;
+                let held: Self = serde_json::from_slice(&text).with_context(|| {
+                    format!("{} is damaged: restore it, or remove it and create contexts anew", path.display())
+                })?;
                 Some(held)
             }
             _ => None,

@@ -158,18 +158,14 @@ pub(super) async fn release(
         return Ok(None);
     };
     let left: Vec<&str> = finalizers.into_iter().filter(|held| *held != finalizer).collect();
-    let patch = json!({"metadata": {"finalizers": left, "uid": object.uid(), "resourceVersion": object.resource_version()}});
+    let patch =
+        json!({"metadata": {"finalizers": left, "uid": object.uid(), "resourceVersion": object.resource_version()}});
     caller.merge(resource.object_path(&object.object_name()), patch).await?;
     Ok(None)
 }
 
 /// Deletes the dependents of an owner; says whether one that blocks the owner is still there.
-async fn delete_dependents(
-    caller: &Caller<'_>,
-    server: &Server,
-    owners: &Owners,
-    uid: &str,
-) -> Result<bool, Failure> {
+async fn delete_dependents(caller: &Caller<'_>, server: &Server, owners: &Owners, uid: &str) -> Result<bool, Failure> {
     let mut blocked = false;
     for key in owners.of(Uid::parse(uid)) {
         let Some((resource, object)) = dependent(caller, server, &key) else { continue };
@@ -180,7 +176,8 @@ async fn delete_dependents(
         }
         // In a circle the dependent waits for the owner already: it must not wait for the dependent as well.
         let circle = object.is_deleting() && owners.waiting.contains_key(&Uid::parse(object.uid()));
-        blocked |= blocks && !circle && server.store().get(&key).is_some_and(|held| held.meta.uid == Uid::parse(object.uid()));
+        blocked |=
+            blocks && !circle && server.store().get(&key).is_some_and(|held| held.meta.uid == Uid::parse(object.uid()));
     }
     Ok(blocked)
 }
@@ -208,8 +205,10 @@ mod tests {
 
     #[track_caller]
     fn verdict(owners: &str) -> Verdict {
-        let owners: Vec<OwnerReference> =
-            owners.split_whitespace().map(|name| OwnerReference { name: name.into(), ..OwnerReference::default() }).collect();
+        let owners: Vec<OwnerReference> = owners
+            .split_whitespace()
+            .map(|name| OwnerReference { name: name.into(), ..OwnerReference::default() })
+            .collect();
         judge(&owners, |owner| match owner.name.as_bytes()[0] {
             b'+' => Some(true),
             b'-' => Some(false),

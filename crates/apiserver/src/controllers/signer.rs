@@ -43,7 +43,8 @@ fn plan(object: &Object) -> Step {
     if !ours || done || !is("Approved") || is("Denied") || is("Failed") {
         return Step::Nothing;
     }
-    let usages: Vec<&str> = spec("usages").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let usages: Vec<&str> =
+        spec("usages").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     if !usages.contains(&"client auth") || usages.iter().any(|usage| !USAGES.contains(usage)) {
         return Step::Refuse(format!("the usages must include \"client auth\" and may otherwise be of {USAGES:?}"));
     }
@@ -88,7 +89,8 @@ pub(super) async fn sign(caller: &Caller<'_>, server: &Server, name: &Arc<str>) 
             caller.merge(path, patch).await
         }
         Step::Refuse(why) => {
-            let mut conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+            let mut conditions =
+                object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
             conditions.push(failed(&why, server.now()));
             let patch = json!({"metadata": {"resourceVersion": version}, "status": {"conditions": conditions}});
             caller.merge(path, patch).await
@@ -124,7 +126,9 @@ mod tests {
     fn check(object: &Object, expected: &str) {
         let seen = match plan(object) {
             Step::Nothing => "nothing".to_owned(),
-            Step::Sign(request, validity) => format!("sign {} for {} s", request.subject.common_name, validity.as_secs()),
+            Step::Sign(request, validity) => {
+                format!("sign {} for {} s", request.subject.common_name, validity.as_secs())
+            }
             Step::Refuse(why) => format!("refuse: {why}"),
         };
         assert!(seen.starts_with(expected), "{seen}");

@@ -105,4 +105,3 @@ impl<M: Meta> State<M> {
 fn name<M: Meta>(entry: &Entry<M>) -> ObjectName {
     ObjectName::namespaced(&*entry.key.namespace, &*entry.key.name)
 }
-

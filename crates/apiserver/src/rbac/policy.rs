@@ -100,7 +100,8 @@ impl Policy {
                 .flatten()
                 .map(|key| (key, &policy.bindings[key]))
         };
-        let below = self.below.iter().flat_map(move |below| find(below)).filter(|(key, _)| !self.bindings.contains_key(*key));
+        let below =
+            self.below.iter().flat_map(move |below| find(below)).filter(|(key, _)| !self.bindings.contains_key(*key));
         find(self).chain(below).map(|((namespace, name), binding)| (namespace.as_str(), name.as_str(), binding))
     }
 
