@@ -166,7 +166,10 @@ pub fn remove_space(set: &mut KubeconfigSet, space: &str) -> bool {
         None => name == space && is_named_as_ours(set, name),
     });
     let of_space: Vec<String> = of_space.collect();
-    of_space.iter().fold(false, |removed, name| remove_context(set, name) || removed)
+    for name in &of_space {
+        remove_context(set, name);
+    }
+    !of_space.is_empty()
 }
 
 /// Whether a context has the entries that ours have.

@@ -7,7 +7,8 @@
 
 use crate::backoff::random_fraction;
 use crate::changes::{Changes, Subscriber};
-use crate::client::{JSON, PARTIAL, Pages, unreadable};
+use crate::client::{JSON, PARTIAL, unreadable};
+use crate::list::Pages;
 use crate::params::query;
 use crate::watch::{self, Event, Item, Lines};
 use crate::{Backoff, Client, Error, ListParams, Result, TransportError};
