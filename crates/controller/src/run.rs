@@ -10,6 +10,9 @@ use tokio::task::JoinSet;
 /// A conflict is tried again at the latest after this.
 const CONFLICT_CAP: Duration = Duration::from_secs(1);
 
+/// Conflicts in a row that a race with others explains; more are told, and tried with longer waits.
+const RACES_MAX: u32 = 15;
+
 /// Everything else that may pass is tried again at the latest after this.
 const RETRY_CAP: Duration = Duration::from_secs(30);
 
@@ -67,11 +70,11 @@ async fn work<R: Reconcile>(reconciler: Arc<R>, queue: Queue<R::Key>, shutdown: 
 
 fn again<K: Clone + Eq + Hash + Display>(queue: &Queue<K>, key: &K, error: &Error) {
     match error.class() {
-        Class::Conflict => {
+        Class::Conflict if queue.failures(key) < RACES_MAX => {
             let delay = queue.retry(key.clone(), CONFLICT_CAP);
             tracing::debug!("{key}: {error}; again in {delay:?}");
         }
-        Class::Unreachable => {
+        Class::Conflict | Class::Unreachable => {
             let delay = queue.retry(key.clone(), RETRY_CAP);
             tracing::warn!("{key}: {error}; again in {delay:?}");
         }
