@@ -8,6 +8,7 @@ use controller::Error;
 use futures_util::stream::{self, StreamExt};
 use planner::apply::{self, Outcome, Strategy, Wanted};
 use planner::digest::Digest;
+use planner::feedback;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
@@ -67,7 +68,27 @@ impl Works {
             results.extend(stream::iter(tasks).buffer_unordered(MANIFESTS_AT_ONCE).collect::<Vec<_>>().await);
         }
         results.sort_by_key(|result| result.outcome.ordinal);
+        for result in &mut results {
+            self.look_back(sent, &mut result.outcome);
+        }
         results
+    }
+
+    /// What the watch shows of an object: the fields that the work asks to see, and that it is there though the last
+    /// write was refused.
+    fn look_back(&self, sent: &Sent, outcome: &mut Outcome) {
+        let Some(resource) = &outcome.resource else { return };
+        let rules = feedback::rules(sent.configs(), resource, &outcome.name);
+        if rules.is_empty() && outcome.failure.is_none() {
+            return;
+        }
+        let Some(live) = self.lives.get(resource, &outcome.name).and_then(|live| live.object()) else { return };
+        if outcome.failure.is_some() {
+            outcome.uid = Some(live.uid().to_owned());
+        }
+        if !rules.is_empty() {
+            outcome.feedback = Some(feedback::read(rules, &live));
+        }
     }
 
     /// After a start: what is in the cluster already is compared and not written again.
@@ -93,7 +114,8 @@ impl Works {
         let kind = object.map_or_else(|_| GroupVersionKind::from_api_version("", ""), Object::group_version_kind);
         let name = object.map(Object::object_name).unwrap_or_default();
         let ordinal = manifest.ordinal;
-        let mut outcome = Outcome { ordinal, resource: None, kind: kind.clone(), name, failure: None, uid: None };
+        let mut outcome =
+            Outcome { ordinal, resource: None, kind: kind.clone(), name, failure: None, uid: None, feedback: None };
         let object = match object {
             Ok(object) => object,
             Err(error) => return Applied::failed(outcome, format!("the manifest cannot be read: {error}"), false),
@@ -187,7 +209,8 @@ fn is_about(error: &client::Error, plural: &str) -> bool {
 fn known(ordinal: usize, made: Made) -> Applied {
     let (kind, name) = (made.kind.clone(), made.name.clone());
     let (resource, uid) = (Some(made.resource.clone()), Some(made.uid.clone()));
-    Applied { outcome: Outcome { ordinal, resource, kind, name, failure: None, uid }, made: Some(made), waits: false }
+    let outcome = Outcome { ordinal, resource, kind, name, failure: None, uid, feedback: None };
+    Applied { outcome, made: Some(made), waits: false }
 }
 
 fn read(ordinal: usize, digest: Digest, raw: &RawValue) -> Manifest {

@@ -69,6 +69,11 @@ impl Sent {
         self.spec.manifest_configs.as_deref().unwrap_or_default()
     }
 
+    /// Whether fields of an object are to be told in the work's status.
+    fn asks_to_see(&self, resource: &Resource, name: &ObjectName) -> bool {
+        !planner::feedback::rules(self.configs(), resource, name).is_empty()
+    }
+
     /// Whether its present content was applied before, and said so.
     fn was_applied(&self) -> bool {
         let applied = self.status.conditions.iter().find(|condition| condition.type_ == "Applied");
@@ -182,7 +187,9 @@ impl Works {
                     (Digest::of(raw.as_bytes()) == digest).then(|| serde_json::from_str(raw).ok())?
                 };
                 let owner = OwnerReference { uid: owner, ..OwnerReference::default() };
-                if self.memory.judge(&work, &owner, (&resource, &name), object.as_ref(), manifest) == Meaning::LookAt {
+                let asked = sent.as_ref().is_some_and(|sent| sent.asks_to_see(&resource, &name));
+                let meaning = self.memory.judge(&work, &owner, (&resource, &name), object.as_ref(), manifest);
+                if asked || meaning == Meaning::LookAt {
                     self.queue.add(Key::Work(work));
                 }
             }

@@ -52,7 +52,7 @@ pub fn strategy(configs: &[ManifestConfig], resource: &Resource, name: &ObjectNa
     }
 }
 
-fn names(identifier: &ResourceIdentifier, resource: &Resource, name: &ObjectName) -> bool {
+pub(crate) fn names(identifier: &ResourceIdentifier, resource: &Resource, name: &ObjectName) -> bool {
     identifier.group == resource.group
         && identifier.resource == resource.plural
         && like(&identifier.namespace, &name.namespace)

@@ -1,11 +1,12 @@
 //! What an agent reports of a work: a condition per manifest, and what they sum up to. Reasons and messages are OCM's.
 
+use crate::feedback::Feedback;
 use api::cluster::AppliedResource;
 use api::work::{ManifestCondition, ManifestResourceMeta, ManifestResourceStatus, ManifestWorkStatus};
 use api::{Condition, ConditionStatus, ObjectName, Resource, Timestamp, set_condition};
 
 /// What became of one manifest.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Outcome {
     /// Its place in the work.
     pub ordinal: usize,
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub failure: Option<String>,
     /// The uid of the live object, if there is one.
     pub uid: Option<String>,
+    /// What the work asks to see of it, where it asks and the object has been seen.
+    pub feedback: Option<Feedback>,
 }
 
 /// The next status of a work, and what is known to be in the cluster.
@@ -82,11 +85,25 @@ fn manifest(held: &ManifestWorkStatus, outcome: &Outcome, now: Timestamp) -> Man
             Condition::new("Available", ConditionStatus::False, "ResourceNotAvailable", "Resource is not available")
         }
     };
-    let feedback = Condition::new("StatusFeedbackSynced", ConditionStatus::True, "NoStatusFeedbackSynced", "");
+    let mut status_feedback = before.map(|other| other.status_feedback.clone()).unwrap_or_default();
+    let told = before.is_some_and(|other| !other.status_feedback.is_empty());
+    let feedback = match &outcome.feedback {
+        Some(feedback) if feedback.problems.is_empty() => {
+            Some((ConditionStatus::True, "StatusFeedbackSynced", String::new()))
+        }
+        Some(feedback) => Some((ConditionStatus::False, "StatusFeedbackSyncFailed", feedback.problems.join("; "))),
+        // What was seen before stands until the object is seen again.
+        None if told => None,
+        None => Some((ConditionStatus::True, "NoStatusFeedbackSynced", String::new())),
+    };
+    if let Some(feedback) = &outcome.feedback {
+        status_feedback.values.clone_from(&feedback.values);
+    }
     set_condition(&mut conditions, applied, now);
     set_condition(&mut conditions, available, now);
-    set_condition(&mut conditions, feedback, now);
-    let status_feedback = before.map(|other| other.status_feedback.clone()).unwrap_or_default();
+    if let Some((status, reason, message)) = feedback {
+        set_condition(&mut conditions, Condition::new("StatusFeedbackSynced", status, reason, message), now);
+    }
     ManifestCondition { resource_meta: meta, conditions, status_feedback }
 }
 

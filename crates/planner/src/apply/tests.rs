@@ -163,6 +163,7 @@ fn reports_settle() {
         name: ObjectName::namespaced("ns", "a"),
         failure: failure.map(str::to_owned),
         uid: uid.map(str::to_owned),
+        feedback: None,
     };
     let good = report(&api::work::ManifestWorkStatus::default(), &[outcome(None, Some("u"))], 3, now);
     assert!(good.changed);
@@ -172,6 +173,13 @@ fn reports_settle() {
     let bad = report(&good.status, &[outcome(Some("no such kind"), None)], 4, later);
     let said: Vec<_> = bad.status.conditions.iter().map(|c| (c.reason.as_str(), c.observed_generation)).collect();
     assert_eq!(said, [("AppliedManifestWorkFailed", Some(4)), ("ResourcesNotAvailable", Some(4))]);
+    let value = api::work::FeedbackValue { name: "Replicas".into(), ..Default::default() };
+    let seen = crate::feedback::Feedback { values: vec![value], problems: Vec::new() };
+    let seen = Outcome { feedback: Some(seen), ..outcome(None, Some("u")) };
+    let told = report(&good.status, std::slice::from_ref(&seen), 3, later);
+    assert_eq!(told.status.resource_status.manifests[0].status_feedback.values.len(), 1);
+    assert!(!report(&told.status, &[seen], 3, later).changed);
+    assert!(!report(&told.status, &[outcome(None, Some("u"))], 3, later).changed, "what was seen stands");
     assert_eq!(applied_resources(&[outcome(None, Some("u")), outcome(Some("x"), None)]).len(), 1);
     assert!(
         rank("Namespace") < rank("ConfigMap")
