@@ -179,7 +179,7 @@ fn prune(
     others: &mut [Entry],
     root: Place<'_>,
 ) -> Map<String, Value> {
-    if last.is_empty() {
+    if last.difference(now).is_empty() {
         return merged;
     }
     let owned = others.iter_mut().fold(now.clone(), |all, entry| all.union(entry.fields())).with_named_fields(root);

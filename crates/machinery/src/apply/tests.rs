@@ -546,6 +546,8 @@ fn field_sets_read_any_spelling_and_skip_what_they_do_not_know() {
     assert!(FieldSet::from_value(&json!({"f:a": []})).is_err());
 }
 
+type GeneratedContainer = (u8, (Option<u8>, Option<bool>, Option<Value>));
+
 fn any_spec() -> impl Strategy<Value = Value> {
     let ports = proptest::collection::btree_map((0..3_u8, 0..2_u8), 0..2_u8, 0..3).prop_map(|ports| {
         let port = |((number, protocol), name): ((u8, u8), u8)| {
@@ -559,7 +561,7 @@ fn any_spec() -> impl Strategy<Value = Value> {
     });
     let container = (proptest::option::of(0..3_u8), proptest::option::of(any::<bool>()), proptest::option::of(ports));
     let containers = proptest::collection::btree_map(0..4_u8, container, 0..4).prop_map(|containers| {
-        let container = |(name, (image, tty, ports)): (u8, (Option<u8>, Option<bool>, Option<Value>))| {
+        let container = |(name, (image, tty, ports)): GeneratedContainer| {
             let mut container = json!({"name": format!("c{name}")});
             if let Some(image) = image {
                 container["image"] = json!(format!("i{image}"));

@@ -308,3 +308,221 @@ fn unknown_directive(directive: &Value) -> PatchError {
     let directive = directive.as_str().map_or_else(|| directive.to_string(), Into::into);
     malformed(format!("unknown patch type: {directive} in map"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::from_crd;
+    use serde_json::json;
+
+    /// Something like a Deployment's pod template.
+    fn schema() -> Schema {
+        let merge = |key: &str, items: Value| {
+            json!({"type": "array", "items": items, "x-kubernetes-patch-strategy": "merge",
+                "x-kubernetes-patch-merge-key": key})
+        };
+        let text = json!({"type": "string"});
+        let port = json!({"type": "object", "properties": {
+            "containerPort": {"type": "integer"}, "protocol": text, "name": text}});
+        let container = json!({"type": "object", "properties": {
+            "name": text, "image": text, "args": {"type": "array", "items": text}, "env": merge("name", json!({"type": "object"})),
+            "ports": merge("containerPort", port)}});
+        let mut volumes = merge("name", json!({"type": "object", "properties": {"name": text}}));
+        volumes["x-kubernetes-patch-strategy"] = json!("merge,retainKeys");
+        from_crd(&json!({"type": "object", "properties": {
+            "finalizers": {"type": "array", "items": text, "x-kubernetes-patch-strategy": "merge"},
+            "containers": merge("name", container),
+            "volumes": volumes,
+            "strategy": {"type": "object", "x-kubernetes-patch-strategy": "retainKeys", "properties": {
+                "type": text, "rollingUpdate": {"type": "object"}}},
+            "selector": {"type": "object", "x-kubernetes-patch-strategy": "replace", "additionalProperties": text},
+            "labels": {"type": "object", "additionalProperties": text},
+            "args": {"type": "array", "items": text},
+        }}))
+        .unwrap()
+    }
+
+    fn object(value: &Value) -> Object {
+        Object(value.as_object().unwrap().clone())
+    }
+
+    #[track_caller]
+    fn check(before: Value, patch: Value, after: Value) {
+        let mut patched = object(&before);
+        apply(&mut patched, &patch, Some(&schema())).unwrap_or_else(|error| panic!("{patch}: {error}"));
+        assert_eq!(Value::Object(patched.0), after, "{patch}");
+    }
+
+    #[track_caller]
+    fn check_error(before: Value, patch: Value, message: &str) {
+        let mut patched = object(&before);
+        let error = apply(&mut patched, &patch, Some(&schema())).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+        assert_eq!(error.status().code, 400);
+        assert_eq!(patched, object(&before), "a patch that fails changes nothing");
+    }
+
+    #[test]
+    fn maps_merge_null_deletes_and_lists_without_a_strategy_are_replaced() {
+        check(
+            json!({"labels": {"a": "1", "b": "2"}}),
+            json!({"labels": {"a": null, "c": "3"}}),
+            json!({"labels": {"b": "2", "c": "3"}}),
+        );
+        check(json!({"args": ["a", "b"]}), json!({"args": ["c"]}), json!({"args": ["c"]}));
+        check(json!({}), json!({"labels": {"a": null, "b": "1"}}), json!({"labels": {"b": "1"}}));
+        check(json!({"labels": "x"}), json!({"labels": {"a": "1"}}), json!({"labels": {"a": "1"}}));
+        check(json!({"selector": {"a": "1"}}), json!({"selector": {"b": "1"}}), json!({"selector": {"b": "1"}}));
+    }
+
+    #[test]
+    fn list_elements_merge_by_their_key_and_new_ones_come_as_the_patch_has_them() {
+        check(
+            json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}),
+            json!({"containers": [{"name": "b", "image": "2"}, {"name": "c"}]}),
+            json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "2"}, {"name": "c"}]}),
+        );
+        check(
+            json!({"containers": [{"name": "a", "env": [{"name": "x", "value": "1"}]}]}),
+            json!({"containers": [{"name": "a", "env": [{"name": "y", "value": null}]}]}),
+            json!({"containers": [{"name": "a", "env": [{"name": "y"}, {"name": "x", "value": "1"}]}]}),
+        );
+        check(
+            json!({"containers": [{"name": "a"}]}),
+            json!({"containers": []}),
+            json!({"containers": [{"name": "a"}]}),
+        );
+    }
+
+    #[test]
+    fn ports_of_one_number_are_one_port() {
+        check(
+            json!({"containers": [{"name": "a", "ports": [{"containerPort": 53, "protocol": "TCP"}]}]}),
+            json!({"containers": [{"name": "a", "ports": [{"containerPort": 53, "protocol": "UDP"}]}]}),
+            json!({"containers": [{"name": "a", "ports": [{"containerPort": 53, "protocol": "UDP"}]}]}),
+        );
+    }
+
+    #[test]
+    fn scalars_merge_without_duplicates_and_are_deleted_by_a_list_of_their_own() {
+        check(
+            json!({"finalizers": ["a", "b"]}),
+            json!({"finalizers": ["c", "a"]}),
+            json!({"finalizers": ["c", "a", "b"]}),
+        );
+        check(
+            json!({"finalizers": ["a", "b"]}),
+            json!({"$deleteFromPrimitiveList/finalizers": ["a", "x"]}),
+            json!({"finalizers": ["b"]}),
+        );
+        check(json!({}), json!({"$deleteFromPrimitiveList/finalizers": ["a"]}), json!({}));
+        check(
+            json!({"finalizers": ["a", "b"]}),
+            json!({"$deleteFromPrimitiveList/finalizers": ["a"], "$setElementOrder/finalizers": ["c", "b"], "finalizers": ["c"]}),
+            json!({"finalizers": ["c", "b"]}),
+        );
+    }
+
+    #[test]
+    fn patch_replace_replaces_the_map_or_list_it_stands_in() {
+        check(
+            json!({"labels": {"a": "1"}}),
+            json!({"labels": {"$patch": "replace", "b": "2"}}),
+            json!({"labels": {"b": "2"}}),
+        );
+        check(
+            json!({"containers": [{"name": "a"}, {"name": "b"}]}),
+            json!({"containers": [{"name": "c"}, {"$patch": "replace"}]}),
+            json!({"containers": [{"name": "c"}]}),
+        );
+    }
+
+    #[test]
+    fn patch_delete_deletes_the_map_or_the_element() {
+        check(json!({"labels": {"a": "1"}}), json!({"labels": {"$patch": "delete"}}), json!({"labels": {}}));
+        check(
+            json!({"containers": [{"name": "a"}, {"name": "b"}]}),
+            json!({"containers": [{"name": "a", "$patch": "delete"}]}),
+            json!({"containers": [{"name": "b"}]}),
+        );
+        check(
+            json!({}),
+            json!({"containers": [{"name": "a", "$patch": "delete"}, {"name": "b"}]}),
+            json!({"containers": [{"name": "b"}]}),
+        );
+        check(json!({}), json!({"labels": {"$patch": "delete"}}), json!({}));
+    }
+
+    #[test]
+    fn patch_merge_says_what_is_done_anyway() {
+        check(
+            json!({"labels": {"a": "1"}}),
+            json!({"labels": {"$patch": "merge", "b": "2"}}),
+            json!({"labels": {"a": "1", "b": "2"}}),
+        );
+    }
+
+    #[test]
+    fn retain_keys_drops_all_other_members() {
+        check(
+            json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}),
+            json!({"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}),
+            json!({"strategy": {"type": "Recreate"}}),
+        );
+        check(
+            json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
+            json!({"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/"}}]}),
+            json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
+        );
+        check(
+            json!({"volumes": []}),
+            json!({"volumes": [{"name": "v", "$retainKeys": ["name", "emptyDir"], "emptyDir": {}}]}),
+            json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
+        );
+        check_error(
+            json!({"strategy": {}}),
+            json!({"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}),
+            "retainKeys",
+        );
+        check_error(json!({"strategy": {}}), json!({"strategy": {"$retainKeys": "type"}}), "retainKeys");
+    }
+
+    #[test]
+    fn set_element_order_orders_and_leaves_the_servers_own_in_place() {
+        check(
+            json!({"containers": [{"name": "a"}, {"name": "s"}, {"name": "b"}]}),
+            json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}),
+            json!({"containers": [{"name": "s"}, {"name": "b"}, {"name": "a"}]}),
+        );
+        check(
+            json!({"containers": [{"name": "s"}, {"name": "a"}]}),
+            json!({"$setElementOrder/containers": [{"name": "a"}, {"name": "n"}], "containers": [{"name": "n", "image": "1"}]}),
+            json!({"containers": [{"name": "s"}, {"name": "a"}, {"name": "n", "image": "1"}]}),
+        );
+        check(
+            json!({}),
+            json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "a"}]}),
+            json!({"containers": [{"name": "a"}]}),
+        );
+        check(json!({}), json!({"$setElementOrder/containers": [{"name": "a"}]}), json!({}));
+        check_error(
+            json!({}),
+            json!({"$setElementOrder/containers": [{"name": "a"}, {"name": "b"}], "containers": [{"name": "b"}, {"name": "a"}]}),
+            "The order in patch list",
+        );
+        check_error(json!({}), json!({"$setElementOrder/containers": "x"}), "setElementOrder");
+    }
+
+    #[test]
+    fn what_is_not_a_strategic_merge_patch_is_a_bad_request() {
+        check_error(json!({}), json!([]), "must itself be a JSON object");
+        check_error(json!({"labels": {}}), json!({"labels": {"$patch": "jump"}}), "unknown patch type: jump");
+        check_error(
+            json!({"containers": [{"name": "a"}]}),
+            json!({"containers": [{"image": "1"}]}),
+            "does not contain declared merge key: name",
+        );
+        check_error(json!({"containers": [{"name": "a"}]}), json!({"containers": ["x"]}), "not identical");
+        check_error(json!({"finalizers": ["a"]}), json!({"finalizers": [["x"]]}), "lists of lists");
+    }
+}
