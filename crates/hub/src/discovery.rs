@@ -106,6 +106,7 @@ impl Definition {
 pub(crate) struct Discovery {
     world: Arc<World>,
     definitions: Reflector<Definition>,
+    changes: Changes<Definition>,
     watched: Mutex<BTreeMap<GroupResource, Watched>>,
 }
 
@@ -128,7 +129,8 @@ impl Drop for Watched {
 impl Discovery {
     pub(crate) fn start(world: Arc<World>) -> Self {
         let definitions = Reflector::start(world.binder.clone(), CRDS, Selection::all());
-        Self { world, definitions, watched: Mutex::default() }
+        let changes = definitions.subscribe();
+        Self { world, definitions, changes, watched: Mutex::default() }
     }
 
     /// Waits until every object that there is has been taken in.
@@ -148,13 +150,11 @@ impl Discovery {
     }
 
     /// Follows CustomResourceDefinitions.
-    pub(crate) async fn follow(self, shutdown: Shutdown) {
-        let mut changes = self.definitions.subscribe();
-        crate::wds::drain(&mut changes, drop);
+    pub(crate) async fn follow(mut self, shutdown: Shutdown) {
         let following = async {
             loop {
-                let _ = changes.next().await;
-                crate::wds::drain(&mut changes, drop);
+                let _ = self.changes.next().await;
+                crate::wds::drain(&mut self.changes, drop);
                 until_done("discover the resources of the WDS", || self.look()).await;
                 self.feed_all();
             }

@@ -74,6 +74,10 @@ pub async fn run<S: Spaces>(hosting: Client, spaces: Arc<S>, clock: SharedClock,
     };
     ready?;
     let planes = Reflector::start(hosting.clone(), CONTROL_PLANES, Selection::all());
+    // Before all is known, an ITS that is there would look as if it were not.
+    if shutdown.run_until_cancelled(planes.synced()).await.is_none() {
+        return Ok(());
+    }
     let queue = Queue::new();
     let feeding = tokio::spawn(feed(planes.clone(), queue.clone(), shutdown.clone()));
     let host = Arc::new(Hosting { hosting, planes, spaces, clock });

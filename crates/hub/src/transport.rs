@@ -137,7 +137,7 @@ impl World {
     }
 
     /// A work has changed in its mailbox; `same` if only in what its cluster reports.
-    pub(crate) fn work_changed(&self, label: &str, work: &ObjectName, same: bool) {
+    pub(crate) fn redeliver(&self, label: &str, work: &ObjectName, same: bool) {
         let label: Arc<str> = label.into();
         let name = self.by_label.lock().get(&label).cloned();
         if let Some(name) = &name {

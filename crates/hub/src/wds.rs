@@ -19,14 +19,14 @@ use api::control::{
 };
 use api::work::{MANIFEST_WORKS, WDS_LABEL, WORK_STATUSES};
 use api::{BindingName, ClusterName, GroupResource, Object, ObjectName, Op, PartialObject, Resource, SpaceName};
-use client::{Changes, Client, Reflector, Selection};
+use client::{Change, Changes, Client, Reflector, Selection};
 use clock::SharedClock;
 use controller::{Queue, Result, Shutdown, execute};
 use parking_lot::Mutex;
 use planner::binding::{ClusterHeader, Index, Touched};
 use planner::transform::Transforms;
 use planner::transport::{HeldWork, Limits, Works, label_value};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinSet;
@@ -71,19 +71,19 @@ pub async fn run(config: WdsConfig, shutdown: Shutdown) {
         return;
     }
     let world = Arc::new(World::start(config));
-    let mut tasks = JoinSet::new();
     let discovery = Discovery::start(world.clone());
-    if shutdown.run_until_cancelled(world.first_look(&discovery)).await.is_none() {
+    let mut feeds = Feeds::subscribe(&world);
+    let first_look = async {
+        tokio::join!(world.synced(), discovery.first_look());
+        feeds.first_look(&world);
+    };
+    if shutdown.run_until_cancelled(first_look).await.is_none() {
         return;
     }
     tracing::info!("WDS {}: all is known, {} policies", world.name, world.policies.len());
+    let mut tasks = JoinSet::new();
     tasks.spawn(discovery.follow(shutdown.clone()));
-    tasks.spawn(follow_policies(world.clone()));
-    tasks.spawn(follow_bindings(world.clone()));
-    tasks.spawn(follow_clusters(world.clone()));
-    tasks.spawn(follow_works(world.clone()));
-    tasks.spawn(follow_transforms(world.clone()));
-    tasks.spawn(follow_collectors(world.clone()));
+    tasks.spawn(feeds.follow(world.clone()));
     tasks.spawn(crate::status::follow(world.clone(), its));
     tokio::join!(
         controller::run(Arc::new(Binder(world.clone())), world.resolve.clone(), BINDING_WORKERS, shutdown.clone()),
@@ -177,8 +177,8 @@ impl World {
         }
     }
 
-    /// Waits until everything has been read once, and takes it in.
-    async fn first_look(&self, discovery: &Discovery) {
+    /// Waits until everything but the workload has been read once.
+    async fn synced(&self) {
         tokio::join!(
             self.policies.synced(),
             self.bindings.synced(),
@@ -186,30 +186,7 @@ impl World {
             self.collectors.synced(),
             self.clusters.synced(),
             self.works.synced(),
-            discovery.first_look(),
         );
-        for cluster in self.clusters.all() {
-            self.set_cluster(&cluster.name, Some(&cluster));
-        }
-        for policy in self.policies.all() {
-            let name = policy.metadata.name.as_str().into();
-            let touched = self.index.lock().set_policy(&name, Some(&policy));
-            self.touch(touched);
-            self.resolve.add(name);
-        }
-        self.read_transforms();
-        for binding in self.bindings.all() {
-            let name = BindingName::from(binding.metadata.name.as_str());
-            self.by_label.lock().insert(label_value(name.as_str()).into(), name);
-        }
-        let mut held = self.held.lock();
-        for work in self.works.all() {
-            held.set(&work.name.clone(), None, Some(work));
-        }
-        let labels: Vec<Arc<str>> = held.bindings().map(Arc::from).collect();
-        drop(held);
-        // Works whose Binding is gone are found by their label only.
-        labels.into_iter().for_each(|label| self.send.add(Send::Prepare(label)));
     }
 
     /// Has looked at again what a change may have altered.
@@ -232,110 +209,130 @@ impl World {
     pub(crate) fn binding(&self, name: &BindingName) -> Option<Arc<Binding>> {
         self.bindings.get(&ObjectName::cluster(name.as_str()))
     }
-
-    fn set_cluster(&self, name: &str, cluster: Option<&ClusterHeader>) {
-        let touched = self.index.lock().set_cluster(&ClusterName::from(name), cluster);
-        self.touch(touched);
-    }
-
-    /// Reads the CustomTransforms anew; whether they say something else than before.
-    fn read_transforms(&self) -> bool {
-        let all = self.transforms.all();
-        let (transforms, _) = Transforms::new(all.iter().map(|transform| &**transform));
-        let mut held = self.removals.lock();
-        let changed = **held != transforms;
-        *held = Arc::new(transforms);
-        changed
-    }
 }
 
-/// Whether all changes that were there at the start have been taken.
-pub(crate) fn drain<T>(changes: &mut Changes<T>, mut each: impl FnMut(client::Change<T>)) {
+/// Takes all changes that there are already.
+pub(crate) fn drain<T>(changes: &mut Changes<T>, mut each: impl FnMut(Change<T>)) {
     while let Some(change) = changes.try_next() {
         each(change);
     }
 }
 
-async fn follow_policies(world: Arc<World>) {
-    let mut changes = world.policies.subscribe();
-    loop {
-        let change = changes.next().await;
-        let name = change.name.name.as_str().into();
-        let touched = world.index.lock().set_policy(&name, change.after.as_deref());
-        world.touch(touched);
-        // Its finalizers or status may have changed.
-        world.resolve.add(name.clone());
-        world.tell.add(Tell::Report(name));
+/// What changes in the WDS and the ITS, but for the workload. One subscription for the first look and all that follows:
+/// nothing can change between the two unseen.
+struct Feeds {
+    policies: Changes<BindingPolicy>,
+    bindings: Changes<Binding>,
+    transforms: Changes<CustomTransform>,
+    collectors: Changes<PartialObject>,
+    clusters: Changes<ClusterHeader>,
+    works: Changes<HeldWork>,
+}
+
+impl Feeds {
+    fn subscribe(world: &World) -> Self {
+        Self {
+            policies: world.policies.subscribe(),
+            bindings: world.bindings.subscribe(),
+            transforms: world.transforms.subscribe(),
+            collectors: world.collectors.subscribe(),
+            clusters: world.clusters.subscribe(),
+            works: world.works.subscribe(),
+        }
+    }
+
+    /// Takes in all that there is. No reconciler runs yet.
+    fn first_look(&mut self, world: &World) {
+        drain(&mut self.clusters, |change| world.cluster_changed(&change));
+        drain(&mut self.policies, |change| world.policy_changed(&change));
+        drain(&mut self.bindings, |change| world.binding_changed(&change));
+        drain(&mut self.transforms, drop);
+        world.transforms_changed();
+        let mut labels = BTreeSet::new();
+        drain(&mut self.works, |change| {
+            labels.extend(world.held.lock().set(&change.name, change.before.as_deref(), change.after));
+        });
+        // Works whose Binding is gone are found by their label only.
+        labels.into_iter().for_each(|label| world.send.add(Send::Prepare(label.into())));
+    }
+
+    async fn follow(mut self, world: Arc<World>) {
+        loop {
+            tokio::select! {
+                change = self.policies.next() => world.policy_changed(&change),
+                change = self.bindings.next() => world.binding_changed(&change),
+                change = self.clusters.next() => world.cluster_changed(&change),
+                change = self.works.next() => world.work_changed(change),
+                _ = self.transforms.next() => {
+                    drain(&mut self.transforms, drop);
+                    world.transforms_changed();
+                }
+                _ = self.collectors.next() => {
+                    drain(&mut self.collectors, drop);
+                    world.collectors_changed();
+                }
+            }
+        }
     }
 }
 
-async fn follow_bindings(world: Arc<World>) {
-    let mut changes = world.bindings.subscribe();
-    loop {
-        let change = changes.next().await;
+impl World {
+    fn policy_changed(&self, change: &Change<BindingPolicy>) {
+        let name = BindingName::from(change.name.name.as_str());
+        let touched = self.index.lock().set_policy(&name, change.after.as_deref());
+        self.touch(touched);
+        // Its finalizers or status may have changed.
+        self.resolve.add(name.clone());
+        self.tell.add(Tell::Report(name));
+    }
+
+    fn binding_changed(&self, change: &Change<Binding>) {
         let name = BindingName::from(change.name.name.as_str());
         let label: Arc<str> = label_value(name.as_str()).into();
         match change.after {
-            Some(_) => world.by_label.lock().insert(label.clone(), name.clone()),
-            None => world.by_label.lock().remove(&label),
+            Some(_) => self.by_label.lock().insert(label.clone(), name.clone()),
+            None => self.by_label.lock().remove(&label),
         };
-        world.resolve.add(name.clone());
-        world.send.add(Send::Prepare(label));
-        world.tell.add(Tell::Report(name));
+        self.resolve.add(name.clone());
+        self.send.add(Send::Prepare(label));
+        self.tell.add(Tell::Report(name));
     }
-}
 
-async fn follow_clusters(world: Arc<World>) {
-    let mut changes = world.clusters.subscribe();
-    loop {
-        let change = changes.next().await;
-        world.set_cluster(&change.name.name, change.after.as_deref());
+    fn cluster_changed(&self, change: &Change<ClusterHeader>) {
+        let name = ClusterName::from(change.name.name.as_str());
+        let touched = self.index.lock().set_cluster(&name, change.after.as_deref());
+        self.touch(touched);
         // Its mailbox may have come.
-        world.retry_mailbox(&change.name.name.into());
+        self.retry_mailbox(&name);
     }
-}
 
-async fn follow_works(world: Arc<World>) {
-    let mut changes = world.works.subscribe();
-    loop {
-        let change = changes.next().await;
-        let mut held = world.held.lock();
-        // What the first look has taken in comes here once more.
-        let known =
-            change.after.as_ref().and_then(|after| held.get(&after.binding, &after.cluster(), &change.name.name));
-        let before = change.before.or(known);
-        let same = match (&before, &change.after) {
+    fn work_changed(&self, change: Change<HeldWork>) {
+        let same = match (&change.before, &change.after) {
             (Some(before), Some(after)) => before.asks_the_same(after),
             _ => false,
         };
-        let touched = held.set(&change.name, before.as_deref(), change.after);
-        drop(held);
-        for label in touched {
-            world.work_changed(&label, &change.name, same);
-        }
+        let touched = self.held.lock().set(&change.name, change.before.as_deref(), change.after);
+        touched.iter().for_each(|label| self.redeliver(label, &change.name, same));
     }
-}
 
-async fn follow_transforms(world: Arc<World>) {
-    let mut changes = world.transforms.subscribe();
-    loop {
-        let _ = changes.next().await;
-        drain(&mut changes, drop);
-        if world.read_transforms() {
-            let labels: Vec<_> = world.by_label.lock().keys().cloned().collect();
-            labels.into_iter().for_each(|label| world.send.add(Send::Prepare(label)));
+    /// Reads the CustomTransforms anew, and has everything prepared anew if they say something else than before.
+    fn transforms_changed(&self) {
+        let all = self.transforms.all();
+        let (transforms, _) = Transforms::new(all.iter().map(|transform| &**transform));
+        let changed = {
+            let mut held = self.removals.lock();
+            let changed = **held != transforms;
+            *held = Arc::new(transforms);
+            changed
+        };
+        if changed {
+            self.by_label.lock().keys().for_each(|label| self.send.add(Send::Prepare(label.clone())));
         }
-        world.tell.add(Tell::Transforms);
+        self.tell.add(Tell::Transforms);
     }
-}
 
-async fn follow_collectors(world: Arc<World>) {
-    let mut changes = world.collectors.subscribe();
-    loop {
-        let _ = changes.next().await;
-        drain(&mut changes, drop);
-        let names: Vec<_> = world.by_label.lock().values().cloned().collect();
-        names.into_iter().for_each(|name| world.tell.add(Tell::Report(name)));
+    fn collectors_changed(&self) {
+        self.by_label.lock().values().for_each(|name| self.tell.add(Tell::Report(name.clone())));
     }
 }
 
