@@ -46,6 +46,11 @@ impl<M: Meta> Cache<M> {
         self.with_policy(|policy| policy.rules_for(identity, namespace))
     }
 
+    /// The rules of a role; an empty namespace is a ClusterRole.
+    pub fn rules_of(&self, namespace: &str, name: &str) -> Option<Vec<Value>> {
+        self.with_policy(|policy| policy.rules_of(namespace, name))
+    }
+
     fn with_policy<T>(&self, question: impl FnOnce(&Policy) -> T) -> T {
         let mut state = self.state.lock();
         let held = state.take().and_then(|mut held| held.catch_up().is_ok().then_some(held));

@@ -181,6 +181,11 @@ impl Policy {
         Decision::Deny(if missing.is_empty() { String::new() } else { format!("RBAC: {}", missing.join(", ")) })
     }
 
+    /// The rules of a role, as JSON; an empty namespace is a ClusterRole.
+    pub fn rules_of(&self, namespace: &str, name: &str) -> Option<Vec<serde_json::Value>> {
+        Some(self.rules(namespace, name)?.iter().map(Rule::to_json).collect())
+    }
+
     /// The rules that hold for somebody in a namespace, as `SelfSubjectRulesReview` lists them: resource rules and
     /// non-resource rules.
     pub fn rules_for(&self, identity: &Identity, namespace: &str) -> Vec<serde_json::Value> {

@@ -3,6 +3,7 @@
 mod admit;
 pub(crate) mod create;
 mod delete;
+mod escalation;
 pub(crate) mod fields;
 pub(crate) mod get;
 mod list;

@@ -1,6 +1,6 @@
 //! The way of every write: read the body, decide what the object becomes, and commit it against what it was decided on.
 
-use super::{admit, fields, metadata};
+use super::{admit, escalation, fields, metadata};
 use crate::call::{Call, refused};
 use crate::convert::convert;
 use crate::header::Header;
@@ -132,6 +132,7 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         if attempt == 0 {
             admit::namespace(call, object.name())?;
             refuse_invalid(call, &object, None)?;
+            escalation::check(call, &object, None)?;
         }
         match commit(call, Expect::Absent, object.clone(), options.dry_run, None) {
             Ok(entry) => return Ok(Written { entry, created: true, warnings }),
@@ -308,6 +309,7 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
         new.set_meta("generation", old.generation() + 1);
     }
     refuse_invalid(call, &new, Some(old))?;
+    escalation::check(call, &new, Some(old))?;
     Ok(new)
 }
 
