@@ -2,6 +2,8 @@
 
 mod latency;
 mod machine;
+mod memory;
+mod process;
 mod report;
 mod rig;
 mod stages;
@@ -29,6 +31,7 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     Latency(latency::Latency),
+    Memory(memory::Memory),
 }
 
 fn main() -> Result<()> {
@@ -41,6 +44,7 @@ fn main() -> Result<()> {
     let done = runtime.block_on(async {
         match &args.command {
             Command::Latency(latency) => latency.run(&mut report, folder.path()).await,
+            Command::Memory(memory) => memory.run(&mut report, folder.path(), &beside).await,
         }
     });
     if let Some(path) = &args.json {
