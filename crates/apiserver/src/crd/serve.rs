@@ -85,7 +85,13 @@ impl Customs {
     /// The same with a definition taken in, in place of what was there under its name.
     pub(crate) fn with(&self, definition: &Object, since: Revision) -> Self {
         let mut customs = self.clone();
-        let kinds = kinds_of(definition, since);
+        let mut kinds = kinds_of(definition, since);
+        for kind in &mut kinds {
+            if let Some(held) = self.definitions.get(definition.name()).and_then(|held| same_as(held, kind)) {
+                kind.continue_from(held);
+            }
+        }
+        let kinds: Vec<Arc<Kind>> = kinds.into_iter().map(Arc::new).collect();
         if kinds.is_empty() {
             customs.definitions.remove(definition.name());
         } else {
@@ -136,8 +142,24 @@ impl Customs {
     }
 }
 
+/// The kind that was served in the same way as `kind`.
+fn same_as<'a>(held: &'a [Arc<Kind>], kind: &Kind) -> Option<&'a Custom> {
+    let held = held.iter().find(|held| held.served.version == kind.served.version)?.custom.as_ref()?;
+    (held.fingerprint == kind.custom.as_ref()?.fingerprint).then_some(held)
+}
+
+impl Kind {
+    /// What differs is not what is served: watches go on, and objects need not be looked at anew.
+    fn continue_from(&mut self, held: &Custom) {
+        if let Some(custom) = &mut self.custom {
+            custom.ended = held.ended.clone();
+            custom.since = held.since;
+        }
+    }
+}
+
 /// The kinds that a definition serves now: none before its names are accepted.
-fn kinds_of(definition: &Object, since: Revision) -> Vec<Arc<Kind>> {
+fn kinds_of(definition: &Object, since: Revision) -> Vec<Kind> {
     let spec = definition.0.get("spec").unwrap_or(&Value::Null);
     let status = definition.0.get("status").unwrap_or(&Value::Null);
     let condition = |wanted: &str| {
@@ -149,10 +171,10 @@ fn kinds_of(definition: &Object, since: Revision) -> Vec<Arc<Kind>> {
     }
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
     let stored = versions.iter().find(|version| version["storage"] == true).and_then(|v| v["name"].as_str());
-    let mut kinds: Vec<Arc<Kind>> = versions
+    let mut kinds: Vec<Kind> = versions
         .iter()
         .filter(|version| version["served"] == true)
-        .map(|version| Arc::new(kind_of(spec, status, version, stored.unwrap_or(""), condition("Terminating"), since)))
+        .map(|version| kind_of(spec, status, version, stored.unwrap_or(""), condition("Terminating"), since))
         .collect();
     kinds.sort_by(|a, b| compare_versions(&a.served.version, &b.served.version));
     kinds

@@ -173,7 +173,23 @@ async fn versions_of_one_object() {
 }
 
 #[tokio::test]
-async fn a_changed_definition_ends_watches_and_a_deleted_one_takes_its_objects() {
+async fn a_changed_schema_ends_watches() {
+    let world = world().await;
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    let mut events = world.watch(&format!("{WIDGETS}?watch=1")).await;
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    world.patch(&path, "merge-patch+json", label).await.is(200);
+    world.post(WIDGETS, widget("a", json!({"size": 1}))).await.is(201);
+    assert_eq!(events.line().await, "ADDED a", "a label of the definition changes nothing for watchers");
+    let mut changed = world.get(&path).await.is(200);
+    changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["more"] =
+        json!({"type": "string"});
+    world.put(&path, changed).await.is(200);
+    assert_eq!(events.line().await, "END");
+}
+
+#[tokio::test]
+async fn a_deleted_definition_takes_its_objects() {
     let world = world().await;
     let path = format!("{DEFINITIONS}/widgets.example.com");
     let mut held = widget("held", json!({"size": 1}));
