@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 pub struct Change<T> {
     /// Namespace and name.
     pub name: ObjectName,
-    /// What the subscriber was told last; absent if it never heard of the object.
+    /// What the subscriber was told last; absent if it never heard of the object. Of an object that came and went while
+    /// the subscriber was busy, what it was before it went: whoever made it has to hear that it is gone.
     pub before: Option<Arc<T>>,
     /// What is there now; absent if the object is gone. An object that was deleted and made again while the subscriber
     /// was busy shows as one change from the old incarnation to the new one.
@@ -24,6 +25,8 @@ pub struct Change<T> {
 struct Pending<T> {
     before: Option<Arc<T>>,
     after: Option<Arc<T>>,
+    /// What an object was that went.
+    gone: Option<Arc<T>>,
 }
 
 struct State<T> {
@@ -47,9 +50,10 @@ impl<T> Subscriber<T> {
     pub(crate) fn push(&self, name: &ObjectName, before: Option<Arc<T>>, after: Option<Arc<T>>) {
         let mut state = self.state.lock();
         if let Some(pending) = state.pending.get_mut(name) {
+            pending.gone = if after.is_none() { before } else { None };
             pending.after = after;
         } else {
-            state.pending.insert(name.clone(), Pending { before, after });
+            state.pending.insert(name.clone(), Pending { before, after, gone: None });
             state.order.push_back(name.clone());
         }
         drop(state);
@@ -58,14 +62,9 @@ impl<T> Subscriber<T> {
 
     fn take(&self) -> Option<Change<T>> {
         let mut state = self.state.lock();
-        while let Some(name) = state.order.pop_front() {
-            let pending = state.pending.remove(&name).expect("every name in the order has a pending change");
-            // Made and gone between two looks: the subscriber never knew it.
-            if pending.before.is_some() || pending.after.is_some() {
-                return Some(Change { name, before: pending.before, after: pending.after });
-            }
-        }
-        None
+        let name = state.order.pop_front()?;
+        let pending = state.pending.remove(&name).expect("every name in the order has a pending change");
+        Some(Change { name, before: pending.before.or(pending.gone), after: pending.after })
     }
 }
 
@@ -121,7 +120,12 @@ mod tests {
         );
         check(&[("a", Some(1), Some(2)), ("a", Some(2), None)], &[("a", Some(1), None)]);
         check(&[("a", Some(1), None), ("a", None, Some(2))], &[("a", Some(1), Some(2))]);
-        check(&[("a", None, Some(1)), ("a", Some(1), None), ("b", None, Some(2))], &[("b", None, Some(2))]);
+        // Came and went.
+        check(
+            &[("a", None, Some(1)), ("a", Some(1), None), ("b", None, Some(2))],
+            &[("a", Some(1), None), ("b", None, Some(2))],
+        );
+        check(&[("a", None, Some(1)), ("a", Some(1), None), ("a", None, Some(2))], &[("a", None, Some(2))]);
     }
 
     #[tokio::test]
