@@ -2,7 +2,7 @@
 
 use crate::Error;
 use api::{ClusterName, Timestamp};
-use client::kubeconfig::{self, Kubeconfig};
+use client::kubeconfig::{self, Kubeconfig, Section};
 use client::{Credential, Endpoint};
 use pki::Peer;
 use std::fs::{self, OpenOptions};
@@ -16,6 +16,9 @@ pub(crate) const KEY: &str = "tls.key";
 pub(crate) const CERTIFICATE: &str = "tls.crt";
 pub(crate) const CLUSTER_NAME: &str = "cluster-name";
 pub(crate) const AGENT_NAME: &str = "agent-name";
+
+/// All of them, the one that makes them whole last.
+pub(crate) const FILES: [&str; 5] = [KUBECONFIG, CLUSTER_NAME, AGENT_NAME, KEY, CERTIFICATE];
 
 /// A folder with the agent's credentials.
 #[derive(Clone, Debug)]
@@ -60,6 +63,16 @@ impl Credentials {
         Some(Held { endpoint, agent_id: agent_id.trim().to_owned(), validity: (peer.not_before, peer.not_after) })
     }
 
+    /// Makes them useless: the certificate goes.
+    pub(crate) fn discard(&self) -> Result<(), Error> {
+        match fs::remove_file(self.folder.join(CERTIFICATE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::Credentials { place: self.folder.display().to_string(), problem: error.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes all files, the certificate last: it is what makes them whole.
     pub(crate) fn store(&self, files: &[(&str, &str)]) -> Result<(), Error> {
         let problem = |error: std::io::Error| Error::Credentials {
@@ -76,6 +89,14 @@ impl Credentials {
         }
         Ok(())
     }
+}
+
+/// The address of the hub that some files are for.
+pub(crate) fn server(files: &[(&str, &str)]) -> Option<String> {
+    let (_, text) = files.iter().find(|(name, _)| *name == KUBECONFIG)?;
+    let cluster = Kubeconfig::parse(text).ok()?;
+    let name = *cluster.names(Section::Clusters).first()?;
+    Some(cluster.get(Section::Clusters, name)?.get("server")?.as_str()?.to_owned())
 }
 
 /// The kubeconfig of an agent: the hub as the bootstrap kubeconfig had it, with its own key and certificate beside it.

@@ -27,7 +27,7 @@ pub(crate) async fn run(agent: Arc<Agent>, shutdown: Shutdown) {
     let clusters = Reflector::<ManagedCluster>::start(agent.hub.clone(), MANAGED_CLUSTERS, selection);
     let beats = beat(&agent, &clusters);
     let says = report(&agent, &clusters);
-    shutdown.run_until_cancelled(async { tokio::join!(beats, says) }).await;
+    shutdown.run_until_cancelled(Box::pin(async { tokio::join!(beats, says) })).await;
 }
 
 fn accepted(cluster: Option<&ManagedCluster>) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::credentials::{self, Held};
 use crate::{AGENT_NAMESPACE, Config, Error};
-use api::cluster::{MANAGED_CLUSTERS, SIGNING_REQUESTS};
+use api::cluster::{HUB_ACCEPTED, MANAGED_CLUSTERS, SIGNING_REQUESTS};
 use api::{Object, ObjectName, Resource};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use client::{Client, Endpoint};
 use controller::Shutdown;
 use pki::{PrivateKey, Subject, new_request};
 use planner::registration::{self, Progress};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -54,6 +55,53 @@ pub(crate) async fn prepare(wec: &Client) -> Result<(), Error> {
     Ok(())
 }
 
+/// The credentials that there are and that the hub recognises: in the folder, or in the Secret of the WEC, where an agent
+/// of another make may have left them.
+pub(crate) async fn held(config: &Config) -> Result<Option<Held>, Error> {
+    let mut held = config.credentials.load(&config.cluster, config.clock.now());
+    if held.is_none() && restore(config).await? {
+        held = config.credentials.load(&config.cluster, config.clock.now());
+    }
+    let Some(held) = held else { return Ok(None) };
+    if config.bootstrap.as_ref().is_some_and(|hub| hub.server != held.endpoint.server) {
+        return Ok(None); // of a hub that the cluster was a member of before
+    }
+    let hub = Client::https(held.endpoint.clone()).map_err(hub_error("use the stored credentials"))?;
+    let name = ObjectName::cluster(config.cluster.as_str());
+    match hub.find::<IgnoredAny>(&MANAGED_CLUSTERS, &name).await {
+        Err(error) if error.is_unauthorized() => {
+            tracing::warn!(cluster = %config.cluster, "the hub does not know the stored credentials; joining anew");
+            config.credentials.discard()?;
+            Ok(None)
+        }
+        // Not accepted, or not there at the moment: both may change.
+        _ => Ok(Some(held)),
+    }
+}
+
+/// Writes what the Secret of the WEC holds into the folder, if that is all there should be, and of this hub.
+async fn restore(config: &Config) -> Result<bool, Error> {
+    let name = ObjectName::namespaced(AGENT_NAMESPACE, SECRET);
+    let doing = "look for credentials in a Secret of the cluster";
+    let Some(secret) = config.wec.find::<Object>(&SECRETS, &name).await.map_err(wec_error(doing))? else {
+        return Ok(false);
+    };
+    let text = |key: &str| {
+        let value = secret.0.get("data")?.get(key)?.as_str()?;
+        String::from_utf8(STANDARD.decode(value).ok()?).ok()
+    };
+    let values: Option<Vec<(&str, String)>> =
+        credentials::FILES.into_iter().map(|key| Some((key, text(key)?))).collect();
+    let Some(values) = values else { return Ok(false) };
+    let files: Vec<(&str, &str)> = values.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let server = credentials::server(&files);
+    if config.bootstrap.as_ref().is_some_and(|hub| server.as_ref() != Some(&hub.server)) {
+        return Ok(false);
+    }
+    config.credentials.store(&files)?;
+    Ok(true)
+}
+
 /// Joins: tries until it is let in, since an administrator may refuse or forget, and a hub may not be there yet.
 pub(crate) async fn join(config: &Config) -> Result<Held, Error> {
     let Some(bootstrap) = &config.bootstrap else {
@@ -84,7 +132,12 @@ async fn try_join(config: &Config, bootstrap: &Endpoint, hub: &Client) -> Result
         }
     }
     let (certificate, key) = certificate(config, hub, &config.agent_id).await?;
-    keep(config, bootstrap, &config.agent_id, &certificate, &key).await
+    let held = keep(config, bootstrap, &config.agent_id, &certificate, &key).await?;
+    // The two agreements may come in any order: before the cluster is accepted, its credentials open nothing.
+    let waiting = "waiting for the cluster to be accepted";
+    let accepted = hub.until_condition(&MANAGED_CLUSTERS, &name, HUB_ACCEPTED, APPROVAL_WAIT).await;
+    accepted.map_err(hub_error(waiting))?;
+    Ok(held)
 }
 
 /// Asks for a certificate and waits until it is issued.

@@ -84,7 +84,7 @@ pub(crate) struct Agent {
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     join::prepare(&config.wec).await?;
     while !shutdown.is_cancelled() {
-        let held = match config.credentials.load(&config.cluster, config.clock.now()) {
+        let held = match join::held(&config).await? {
             Some(held) => held,
             None => {
                 let Some(joined) = shutdown.run_until_cancelled(join::join(&config)).await else { return Ok(()) };
@@ -115,7 +115,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
                 }
             );
         };
-        parts.await;
+        Box::pin(parts).await;
     }
     Ok(())
 }

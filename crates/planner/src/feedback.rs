@@ -9,8 +9,11 @@ use serde_json::Value;
 /// The most bytes of JSON text that one value may have: OCM's limit.
 const JSON_RAW_MAX: usize = 1024;
 
-/// Fields that rules of type `WellKnownStatus` report: kind at a version, name of the value, path.
-const WELL_KNOWN: [(&str, &str, &[(&str, &str)]); 5] = [
+/// API version and kind, and of each value its name and path.
+type WellKnown = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Fields that rules of type `WellKnownStatus` report.
+const WELL_KNOWN: [WellKnown; 5] = [
     (
         "apps/v1",
         "Deployment",

@@ -102,11 +102,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+    const THINGS: Resource = Resource::namespaced("example.com", "v1", "things", "Thing");
 
     fn object(value: &str, uid: &str, version: &str, owner: &str) -> Object {
         serde_json::from_value(json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "data": {"k": value, "more": "x"},
+            "apiVersion": "example.com/v1", "kind": "Thing", "data": {"k": value, "more": "x"},
             "metadata": {"name": "a", "namespace": "n", "uid": uid, "resourceVersion": version,
                 "ownerReferences": [{"apiVersion": "x/v1", "kind": "AppliedManifestWork", "name": "w", "uid": owner}]},
         }))
@@ -117,8 +117,8 @@ mod tests {
         let memory = Memory::default();
         let made = Made {
             manifest: Digest::of(b"m"),
-            kind: MAPS.group_version_kind(),
-            resource: MAPS,
+            kind: THINGS.group_version_kind(),
+            resource: THINGS,
             name: ObjectName::namespaced("n", "a"),
             strategy: Strategy::Update,
             uid: "u".into(),
@@ -140,7 +140,7 @@ mod tests {
             Some(manifest)
         };
         let name = ObjectName::namespaced("n", "a");
-        let meaning = memory.judge("w", &owner, (&MAPS, &name), live.as_ref(), manifest);
+        let meaning = memory.judge("w", &owner, (&THINGS, &name), live.as_ref(), manifest);
         assert_eq!(meaning, expected);
         let still = memory.get("w", "o", 1, Digest::of(b"m")).is_some();
         assert_eq!(still, expected == Meaning::Fine, "what is to be looked at is forgotten");

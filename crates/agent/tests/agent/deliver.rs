@@ -224,3 +224,122 @@ async fn what_cannot_be_applied_is_told_and_comes_when_it_can() {
     send(&world, "needs", &[crd, later]).await;
     until_work(&world, "w", "is done", is_done).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strategies_and_feedback() {
+    let world = World::new().await;
+    let _agent = world.joined().await;
+    let maps = |name: &str| json!({"group": "", "resource": "configmaps", "namespace": "default", "name": name});
+    let config =
+        |name: &str, strategy: &str| json!({"resourceIdentifier": maps(name), "updateStrategy": {"type": strategy}});
+    let kept: Object = serde_json::from_value(config_map("looked-at", "theirs")).unwrap();
+    world.wec.create::<Object>(&CONFIG_MAPS, "default", &kept).await.unwrap();
+    let web = json!({"group": "apps", "resource": "deployments", "namespace": "app", "name": "web"});
+    let names = json!([{"name": "Image", "path": ".spec.template.spec.containers[0].image"}]);
+    let work = json!({
+        "apiVersion": "work.open-cluster-management.io/v1", "kind": "ManifestWork",
+        "metadata": {"name": "w", "namespace": CLUSTER},
+        "spec": {
+            "workload": {"manifests": [
+                config_map("once", "1"), config_map("shared", "1"), config_map("looked-at", "1"),
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app"}}, deployment(1),
+            ]},
+            "manifestConfigs": [
+                config("once", "CreateOnly"), config("shared", "ServerSideApply"), config("looked-*", "ReadOnly"),
+                {"resourceIdentifier": web, "feedbackRules": [{"type": "WellKnownStatus"}, {"type": "JSONPaths", "jsonPaths": names}]},
+            ],
+        },
+    });
+    world.its.create::<Object>(&MANIFEST_WORKS, CLUSTER, &work).await.unwrap();
+    until_work(&world, "w", "is done", is_done).await;
+    let read = async |name: &str| -> Object {
+        world.wec.get(&CONFIG_MAPS, &ObjectName::namespaced("default", name)).await.unwrap()
+    };
+    let looked_at = read("looked-at").await;
+    assert_eq!((data(Some(&looked_at)), looked_at.owner_references().len()), (Some("theirs"), 0));
+
+    // What others add to an object that is shared stays.
+    let add = Patch::Merge(json!({"data": {"theirs": "2"}}));
+    world.wec.patch::<Object>(&CONFIG_MAPS, &ObjectName::namespaced("default", "shared"), &add).await.unwrap();
+    let manifests = json!([
+        config_map("once", "2"), config_map("shared", "2"), config_map("looked-at", "2"),
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "app"}}, deployment(1),
+    ]);
+    let change = Patch::Merge(json!({"spec": {"workload": {"manifests": manifests}}}));
+    let w = ObjectName::namespaced(CLUSTER, "w");
+    world.its.patch::<Object>(&MANIFEST_WORKS, &w, &change).await.unwrap();
+    until_data(&world, "shared", "2").await;
+    until_work(&world, "w", "is done", is_done).await;
+    assert_eq!(read("shared").await.pointer("/data/theirs"), Some(&json!("2")));
+    assert_eq!(data(Some(&read("once").await)), Some("1"));
+
+    let status = Patch::Merge(json!({"status": {"replicas": 1, "readyReplicas": 1}}));
+    world.wec.patch_status::<Object>(&DEPLOYMENTS, &ObjectName::namespaced("app", "web"), &status).await.unwrap();
+    until_work(&world, "w", "tells what is asked", |work| {
+        let told = work.pointer("/status/resourceStatus/manifests/4/statusFeedback/values").and_then(Value::as_array);
+        let told: Vec<&str> = told.into_iter().flatten().filter_map(|value| value["name"].as_str()).collect();
+        told == ["ReadyReplicas", "Replicas", "Image"]
+    })
+    .await;
+
+    // Of what goes, what was only looked at stays, and so does what is to be left.
+    let orphan = json!({"deleteOption": {"propagationPolicy": "SelectivelyOrphan", "selectivelyOrphans": {
+        "orphaningRules": [maps("shared")]}}});
+    world.its.patch::<Object>(&MANIFEST_WORKS, &w, &Patch::Merge(json!({"spec": orphan}))).await.unwrap();
+    world.its.delete(&MANIFEST_WORKS, &w, &DeleteParams::default()).await.unwrap();
+    until(&world.its, &MANIFEST_WORKS, &w, "is gone", |work| work.is_none()).await;
+    let once = ObjectName::namespaced("default", "once");
+    until(&world.wec, &CONFIG_MAPS, &once, "is gone", |object| object.is_none()).await;
+    assert_eq!(data(Some(&read("looked-at").await)), Some("theirs"));
+    assert!(read("shared").await.owner_references().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_moves_from_one_work_to_another_and_stays() {
+    let world = World::new().await;
+    let _agent = world.joined().await;
+    send(&world, "one", &[config_map("a", "1"), config_map("b", "1")]).await;
+    send(&world, "other", &[config_map("c", "1")]).await;
+    until_work(&world, "one", "is done", is_done).await;
+    until_work(&world, "other", "is done", is_done).await;
+    let a = ObjectName::namespaced("default", "a");
+    edit(&world, "other", &[config_map("c", "1"), config_map("a", "1")]).await;
+    edit(&world, "one", &[config_map("b", "1")]).await;
+    until(&world.wec, &CONFIG_MAPS, &a, "belongs to the other work only", |object| {
+        object.is_some_and(|a| matches!(a.owner_references().as_slice(), [owner] if owner.name.ends_with("-other")))
+    })
+    .await;
+    until_work(&world, "one", "is done", is_done).await;
+    until_work(&world, "other", "is done", is_done).await;
+    assert_eq!(data(Some(&world.wec.get(&CONFIG_MAPS, &a).await.unwrap())), Some("1"));
+}
+
+/// The way from the event of a work to its object is short, and nothing is written twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_few_requests() {
+    let world = World::new().await;
+    let _agent = world.joined().await;
+    send(&world, "first", &[config_map("first", "1")]).await;
+    until_work(&world, "first", "is done", is_done).await;
+    until_idle_with(&world, "first").await;
+    world.take_requests();
+    send(&world, "w", &[config_map("a", "1")]).await;
+    until_work(&world, "w", "is done", is_done).await;
+    edit(&world, "w", &[config_map("a", "2")]).await;
+    until_data(&world, "a", "2").await;
+    until_work(&world, "w", "is done", is_done).await;
+    until_idle_with(&world, "first").await;
+    let hash = "/apis/work.open-cluster-management.io/v1/appliedmanifestworks";
+    let seen: Vec<String> = world.take_requests().into_iter().filter(|request| !request.contains("/first")).collect();
+    let work: Vec<&str> = seen.iter().map(|request| request.as_str()).filter(|r| !r.contains("watch=")).collect();
+    assert_eq!(work[..2], [format!("POST {hash}"), "POST /api/v1/namespaces/default/configmaps".into()]);
+    assert!(work[2].starts_with("PATCH") && work[2].ends_with("-w/status"), "{work:?}");
+    assert_eq!(work[3..], ["PUT /api/v1/namespaces/default/configmaps/a"], "{work:?}");
+}
+
+async fn until_idle_with(world: &World, map: &'static str) {
+    let name = ObjectName::namespaced("default", map);
+    let drift = Patch::Merge(json!({"data": {"k": "drifted"}}));
+    world.wec.patch::<Object>(&CONFIG_MAPS, &name, &drift).await.unwrap();
+    until_data(world, map, "1").await;
+}

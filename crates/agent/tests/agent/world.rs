@@ -12,6 +12,7 @@ use client::{Body, BoxFuture, Client, Credential, Endpoint, Transport, Transport
 use clock::SharedClock;
 use controller::Shutdown;
 use hub::its::ItsConfig;
+use parking_lot::Mutex;
 use pki::{Authority, Subject, Usage};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -31,6 +32,24 @@ pub(crate) const SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "
 
 struct Local(Server, &'static str);
 
+/// The agent's way to its cluster, which notes what is asked.
+struct Noted {
+    local: Local,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Transport for Noted {
+    fn send(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
+        let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
+        // Looks at the cluster's health come whenever the ManagedCluster changes.
+        let health = ["/livez", "/version", "/api/v1/nodes", "clusterclaims"];
+        if !watches && !health.iter().any(|path| request.uri().path().ends_with(path)) {
+            self.requests.lock().push(format!("{} {}", request.method(), request.uri().path()));
+        }
+        self.local.send(request)
+    }
+}
+
 impl Transport for Local {
     fn send(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
         Box::pin(async move {
@@ -43,6 +62,7 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) its: Client,
     pub(crate) wec: Client,
+    requests: Arc<Mutex<Vec<String>>>,
     clock: SharedClock,
     bootstrap: Endpoint,
     folder: tempfile::TempDir,
@@ -108,7 +128,8 @@ impl World {
             set.is_some()
         })
         .await;
-        Self { server, its, wec, clock, bootstrap, folder: tempfile::tempdir().unwrap(), end }
+        let requests = Arc::default();
+        Self { server, its, wec, requests, clock, bootstrap, folder: tempfile::tempdir().unwrap(), end }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -117,17 +138,23 @@ impl World {
 
     /// Starts an agent; it joins, or goes on with what it has.
     pub(crate) fn agent(&self) -> Running {
+        let wec = Noted { local: Local(self.server.clone(), CLUSTER), requests: self.requests.clone() };
         let config = Config {
             cluster: CLUSTER.into(),
             agent_id: "a1".into(),
             bootstrap: Some(self.bootstrap.clone()),
             credentials: Credentials::in_folder(self.folder().join(CLUSTER)),
-            wec: self.wec.clone(),
+            wec: Client::new(Arc::new(wec), ""),
             clock: self.clock.clone(),
         };
         let end = self.end.child_token();
         let task = tokio::spawn(agent::run(config, end.clone()));
         Running { end, task }
+    }
+
+    /// What agents have asked their cluster since the last time, but for watches: method and path.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.requests.lock())
     }
 
     /// What an administrator does: accepts the cluster, and approves what it asks.

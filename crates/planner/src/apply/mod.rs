@@ -16,8 +16,11 @@ pub use report::{Outcome, Report, applied_resources, report};
 use api::cluster::AppliedResource;
 use api::work::{DeleteOption, ManifestConfig, ResourceIdentifier};
 use api::{Object, ObjectName, Op, OwnerReference, Resource};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use machinery::diff;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 /// How an object that is there already is changed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -111,14 +114,14 @@ pub fn plan(wanted: &Wanted<'_>, live: Option<&Object>) -> Option<Op> {
         // Something that is on its way out is made anew once it is gone.
         _ if live.is_deleting() => None,
         Strategy::ServerSideApply { force } => {
-            let settled = owned && wanted.applied_before && has_all(wanted.manifest, live);
+            let settled = owned && wanted.applied_before && has_all(wanted, live);
             (!settled).then(|| {
                 let write = api::Write::Apply { object: desired(wanted, Some(live)), force: *force };
                 Op::new(resource, name.clone(), write)
             })
         }
         Strategy::Update => {
-            if owned && wanted.applied_before && has_all(wanted.manifest, live) {
+            if owned && wanted.applied_before && has_all(wanted, live) {
                 return None;
             }
             let merged = merged(wanted, live);
@@ -127,8 +130,26 @@ pub fn plan(wanted: &Wanted<'_>, live: Option<&Object>) -> Option<Op> {
     }
 }
 
+/// Maps that nobody adds to but who wrote them: a key too many is drift there.
+const WHOLE: [(&str, &str); 3] = [("ConfigMap", "data"), ("ConfigMap", "binaryData"), ("Secret", "data")];
+
+/// A manifest as servers keep it: they turn the clear text of a Secret into its data.
+fn settled(manifest: &Object) -> Cow<'_, Object> {
+    let text = manifest.0.get("stringData").and_then(Value::as_object);
+    let Some(text) = text.filter(|_| manifest.api_version() == "v1" && manifest.kind() == "Secret") else {
+        return Cow::Borrowed(manifest);
+    };
+    let mut next = manifest.clone();
+    next.0.remove("stringData");
+    let data = next.0.entry("data").or_insert_with(|| Map::new().into());
+    for (key, value) in text {
+        data[key] = STANDARD.encode(value.as_str().unwrap_or_default()).into();
+    }
+    Cow::Owned(next)
+}
+
 /// Whether a live object has everything that the manifest says, apart from status and what only a server sets.
-fn has_all(manifest: &Object, live: &Object) -> bool {
+fn has_all(wanted: &Wanted<'_>, live: &Object) -> bool {
     let asked = |object: &Object| {
         let mut object = object.0.clone();
         object.remove("status");
@@ -137,12 +158,18 @@ fn has_all(manifest: &Object, live: &Object) -> bool {
         }
         Value::Object(object)
     };
-    diff::subset(&asked(manifest), &Value::Object(live.0.clone()))
+    let manifest = settled(wanted.manifest);
+    let whole = WHOLE.iter().filter(|(kind, field)| manifest.kind() == *kind && manifest.0.contains_key(*field));
+    let mut whole = whole.map(|(_, field)| (manifest.0.get(*field), live.0.get(*field)));
+    let is_map = |value: &Value| value.as_object().is_some_and(|map| !map.is_empty());
+    let replaced = *wanted.strategy == Strategy::Update;
+    (!replaced || whole.all(|(asked, held)| asked == held || !asked.is_some_and(is_map)))
+        && diff::subset(&asked(&manifest), &Value::Object(live.0.clone()))
 }
 
 /// The manifest as it is created: without what a server sets, owned.
 fn desired(wanted: &Wanted<'_>, live: Option<&Object>) -> Object {
-    let mut object = wanted.manifest.clone();
+    let mut object = settled(wanted.manifest).into_owned();
     object.0.remove("status");
     let metadata = object.metadata_mut();
     for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink"] {

@@ -78,8 +78,7 @@ fn plans() {
     check(&update, true, &wanted, Some(live(json!({"k": "1"}), true)), "");
     check(&update, true, &wanted, Some(live(json!({"k": "2"}), true)), "update configmaps ns/a");
     check(&update, true, &wanted, Some(live(json!({"k": "1"}), false)), "update configmaps ns/a");
-    // A key that somebody added is left alone while the content was applied before, and goes with the next change.
-    check(&update, true, &wanted, Some(live(json!({"k": "1", "x": "y"}), true)), "");
+    check(&update, true, &wanted, Some(live(json!({"k": "1", "x": "y"}), true)), "update configmaps ns/a");
     check(&update, false, &wanted, Some(live(json!({"k": "1", "x": "y"}), true)), "update configmaps ns/a");
 
     check(&Strategy::CreateOnly, false, &wanted, None, "create configmaps ns/a");
@@ -186,4 +185,36 @@ fn reports_settle() {
             && rank("ConfigMap") < rank("Deployment")
             && rank("X") > rank("APIService")
     );
+}
+
+#[test]
+fn secrets_are_compared_as_servers_keep_them() {
+    let secret = |text: Value| {
+        let mut secret =
+            object(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "ns"}}));
+        secret.0.extend(text.as_object().unwrap().clone());
+        secret
+    };
+    let kept = |data: Value| {
+        let mut kept = secret(json!({"data": data}));
+        kept.set_meta("ownerReferences", json!([owner()]));
+        kept
+    };
+    let manifest = secret(json!({"stringData": {"k": "v"}}));
+    check(&Strategy::Update, true, &manifest, Some(kept(json!({"k": "dg=="}))), "");
+    check(&Strategy::Update, true, &manifest, Some(kept(json!({"k": "eA=="}))), "update configmaps ns/a");
+    check(&Strategy::Update, false, &manifest, None, "create configmaps ns/a");
+}
+
+#[test]
+fn a_key_too_many_is_drift_where_nobody_else_adds_keys() {
+    let live = |data: Value| {
+        let mut live = map(data);
+        live.set_meta("ownerReferences", json!([owner()]));
+        live
+    };
+    check(&Strategy::Update, true, &map(json!({"k": "1"})), Some(live(json!({"k": "1"}))), "");
+    let more = live(json!({"k": "1", "l": "2"}));
+    check(&Strategy::Update, true, &map(json!({"k": "1"})), Some(more.clone()), "update configmaps ns/a");
+    check(&Strategy::Update, true, &map(json!({})), Some(more), "");
 }
