@@ -35,6 +35,7 @@ mod server;
 mod space;
 mod subresources;
 mod table;
+mod tokens;
 mod verbs;
 mod watch;
 

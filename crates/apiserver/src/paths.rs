@@ -36,6 +36,14 @@ pub(crate) async fn answer(
         ["healthz" | "livez" | "readyz"] => health(server, words[0], query),
         ["healthz" | "livez" | "readyz", check] if CHECKS.contains(check) => health(server, check, query),
         ["metrics"] => metrics(server),
+        [".well-known", "openid-configuration"] => {
+            let issuer = server.url(&space.name);
+            let keys = format!("{issuer}/openid/v1/jwks");
+            let document = json!({"issuer": issuer, "jwks_uri": keys, "response_types_supported": ["id_token"],
+                "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]});
+            respond::json(StatusCode::OK, &document)
+        }
+        ["openid", "v1", "jwks"] => respond::json(StatusCode::OK, &space.tokens.jwks()),
         ["openapi", ..] => openapi_document(server, space, &words, head, query),
         ["api" | "apis", ..] => discovery(server, space, &words, head),
         _ => respond::no_such_path(),

@@ -7,6 +7,7 @@ use crate::metrics::Metrics;
 use crate::respond::{self, Body, Failure, Result};
 use crate::route::{Query, Route, Target, Verb, route};
 use crate::space::Space;
+use crate::tokens::TokenKey;
 use crate::{Store, encode, identity, openapi, paths, verbs};
 use api::{GroupResource, Reason, SpaceName, Status, Timestamp};
 use bytes::Bytes;
@@ -67,6 +68,8 @@ pub enum Error {
         #[source]
         source: pki::Error,
     },
+    #[error("cannot make the keys of space {0}: the machine's random source fails")]
+    Random(SpaceName),
     #[error("cannot write space {0}: {1}")]
     Write(SpaceName, String),
 }
@@ -118,8 +121,10 @@ impl Server {
             let record: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
             let authority = serde_json::from_value(record["authority"].clone());
             let authority: Authority = authority.map_err(|_| Error::Record(entry.key.name.to_string()))?;
+            let tokens = record["tokens"].as_str().and_then(TokenKey::from_text);
+            let tokens = tokens.ok_or_else(|| Error::Record(entry.key.name.to_string()))?;
             let name = SpaceName::from(&*entry.key.name);
-            spaces.insert(name.clone(), Arc::new(Space::new(&store, name, authority)));
+            spaces.insert(name.clone(), Arc::new(Space::new(&store, name, authority, tokens)));
         }
         let server = Self(Arc::new(Inner {
             store,
@@ -149,12 +154,13 @@ impl Server {
             let common_name = format!("{}{name}", crate::authn::AUTHORITY_PREFIX);
             let authority = Authority::generate(&common_name, self.now(), VALIDITY)
                 .map_err(|source| Error::Certificates { space: name.clone(), source })?;
+            let tokens = TokenKey::generate().ok_or_else(|| Error::Random(name.clone()))?;
             // What a space of this name may have left behind: a deletion that a crash cut short.
             self.drop_keys(name)?;
             let metadata = json!({"name": name.as_str(), "creationTimestamp": self.now().to_string()});
-            let record =
-                json!({"apiVersion": "internal/v1", "kind": "Space", "metadata": metadata, "authority": authority});
-            let space = Arc::new(Space::new(&self.0.store, name.clone(), authority));
+            let record = json!({"apiVersion": "internal/v1", "kind": "Space", "metadata": metadata, "authority": authority,
+                "tokens": tokens.to_text()});
+            let space = Arc::new(Space::new(&self.0.store, name.clone(), authority, tokens));
             self.write_namespaces(&space)?;
             self.put(name, Key::new(Collection::new(INTERNAL, SPACES), "", name.as_str()), &record)?;
             self.0.spaces.write().entry(name.clone()).or_insert(space);

@@ -4,6 +4,7 @@ use crate::crd::Customs;
 use crate::header::Header;
 use crate::rbac;
 use crate::registry::{self, Kind};
+use crate::tokens::TokenKey;
 use api::SpaceName;
 use parking_lot::{Mutex, RwLock};
 use pki::Authority;
@@ -18,6 +19,8 @@ pub(crate) struct Space {
     pub(crate) prefix: Arc<str>,
     /// Signs the client certificates that open this space, and no other.
     pub(crate) authority: Authority,
+    /// Signs the tokens of its service accounts.
+    pub(crate) tokens: TokenKey,
     pub(crate) rbac: rbac::Cache<Header>,
     /// Kinds of CRDs; `None` before the first question, so that opening many spaces reads nothing.
     customs: RwLock<Option<Arc<Customs>>>,
@@ -28,13 +31,14 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(store: &Store<Header>, name: SpaceName, authority: Authority) -> Self {
+    pub(crate) fn new(store: &Store<Header>, name: SpaceName, authority: Authority, tokens: TokenKey) -> Self {
         let prefix: Arc<str> = name.as_str().into();
         Self {
             rbac: rbac::Cache::new(store.clone(), prefix.clone()),
             name,
             prefix,
             authority,
+            tokens,
             customs: RwLock::new(None),
             crd_writes: Mutex::new(()),
             end: CancellationToken::new(),

@@ -4,6 +4,7 @@ mod approval;
 mod pods;
 mod reviews;
 mod scale;
+mod token;
 
 use crate::call::Call;
 use crate::negotiate::{Offer, negotiate};
@@ -30,6 +31,7 @@ pub(crate) async fn dispatch(call: &Call) -> Result<Response<Body>> {
         ("approval", Verb::Get) => verbs::get::get(call).await,
         ("approval", Verb::Update | Verb::Patch) => approval::write(call).await,
         ("eviction", Verb::Create) => pods::evict(call).await,
+        ("token", Verb::Create) => token::create(call).await,
         ("binding", Verb::Create) => pods::bind(call, &call.target.name).await,
         ("log" | "exec" | "attach" | "portforward" | "proxy", _) => Err(pods::without_host(call).await),
         _ => Err(not_served().into()),

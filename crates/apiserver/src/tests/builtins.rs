@@ -217,3 +217,44 @@ async fn access_for_administrators() {
     assert!(access.certificate.contains("BEGIN CERTIFICATE") && access.key.contains("PRIVATE KEY"));
     assert!(world.server.access(&"none".into()).is_err());
 }
+
+#[tokio::test]
+async fn tokens_of_service_accounts() {
+    let world = World::new();
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    world.post(accounts, json!({"metadata": {"name": "robot"}})).await.is(201);
+    let path = format!("{accounts}/robot/token");
+    let request = |spec: Value| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    let made = world.post(&path, request(json!({}))).await.is(201);
+    assert_eq!((&made["kind"], &made["spec"]["expirationSeconds"]), (&json!("TokenRequest"), &json!(3600)));
+    assert_eq!(made["status"]["expirationTimestamp"], "2026-11-22T22:24:00Z");
+    let token = made["status"]["token"].as_str().unwrap();
+    let robot = world.server.identity_of_token(&world.space, token).unwrap();
+    assert_eq!(robot.user, "system:serviceaccount:default:robot");
+    assert!(robot.is_in("system:serviceaccounts:default") && robot.is_in("system:authenticated"));
+    let review = json!({"spec": {"token": token}});
+    let review = world.post("/apis/authentication.k8s.io/v1/tokenreviews", review).await.is(201);
+    assert_eq!(review["status"]["user"]["username"], robot.user.as_str());
+    world.post(&path, request(json!({"expirationSeconds": 1}))).await.fails(422, "Invalid", "less than 10 minutes");
+    let elsewhere = world.post(&path, request(json!({"audiences": ["others"]}))).await.is(201);
+    let elsewhere = elsewhere["status"]["token"].as_str().unwrap();
+    assert_eq!(world.server.identity_of_token(&world.space, elsewhere), None);
+    let other = SpaceName::from("s2");
+    world.server.create_space(&other).unwrap();
+    assert_eq!(world.server.identity_of_token(&other, token), None, "a token of one space opens no other");
+
+    let secret = json!({"metadata": {"name": "t", "annotations": {"kubernetes.io/service-account.name": "robot"}},
+        "type": "kubernetes.io/service-account-token"});
+    let secret = world.post("/api/v1/namespaces/default/secrets", secret).await.is(201);
+    let held =
+        base64::Engine::decode(&base64::engine::general_purpose::STANDARD, secret["data"]["token"].as_str().unwrap());
+    let held = String::from_utf8(held.unwrap()).unwrap();
+    world.clock.advance(std::time::Duration::from_secs(7200));
+    assert_eq!(world.server.identity_of_token(&world.space, token), None, "it has ended");
+    assert_eq!(world.server.identity_of_token(&world.space, &held).unwrap().user, robot.user);
+    world.delete("/api/v1/namespaces/default/secrets/t").await.is(200);
+    assert_eq!(world.server.identity_of_token(&world.space, &held), None, "its Secret is gone");
+    assert_eq!(world.get("/openid/v1/jwks").await.is(200)["keys"].as_array().unwrap().len(), 1);
+    let issuer = world.get("/.well-known/openid-configuration").await.is(200);
+    assert_eq!(issuer["issuer"], "https://127.0.0.1:9443/spaces/s1");
+}
