@@ -59,7 +59,8 @@ impl Pipeline {
     #[track_caller]
     fn works(&self, cluster: &str, expected: &str) -> impl Future<Output = Vec<Object>> {
         let what = format!("the works in {cluster} are [{expected}] ({})", std::panic::Location::caller());
-        let (its, cluster, expected) = (self.its.clone(), cluster.to_owned(), expected.to_owned());
+        let (wds, its) = (self.wds.clone(), self.its.clone());
+        let (cluster, expected) = (cluster.to_owned(), expected.to_owned());
         async move {
             let works: client::Reflector<Object> =
                 client::Reflector::start(its, MANIFEST_WORKS, client::Selection::namespace(&*cluster));
@@ -77,7 +78,16 @@ impl Pipeline {
             };
             match tokio::time::timeout(PATIENCE, wait).await {
                 Ok(works) => works,
-                Err(_) => panic!("not within {PATIENCE:?}: {what}; there are {:?}", works.all()),
+                Err(_) => {
+                    let there: Vec<_> =
+                        works.all().iter().map(|work| format!("{} {:?}", work.name(), wrapped(work))).collect();
+                    let bindings = all(&wds, &BINDINGS, "").await;
+                    let bindings: Vec<_> = bindings
+                        .iter()
+                        .map(|b| json!([b.0["metadata"]["uid"], b.0["spec"], b.0.get("status")]).to_string())
+                        .collect();
+                    panic!("not within {PATIENCE:?}: {what}; there are {there:#?}; resolved is {bindings:#?}")
+                }
             }
         }
     }
