@@ -77,9 +77,10 @@ async fn empty(caller: &Caller<'_>, server: &Server, namespace: &Object) -> Resu
         .pointer("/status/conditions")
         .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
         .unwrap_or_default();
-    let changed = remaining(&left)
-        .into_iter()
-        .fold(false, |changed, condition| set_condition(&mut conditions, condition, server.now()) || changed);
+    let mut changed = false;
+    for condition in remaining(&left) {
+        changed |= set_condition(&mut conditions, condition, server.now());
+    }
     if changed {
         let path = format!("{}/status", NAMESPACES.object_path(&namespace.object_name()));
         caller.merge(path, json!({"status": {"conditions": conditions}})).await?;

@@ -152,3 +152,40 @@ async fn a_forgotten_revision() {
     let rest = world.get(&format!("{CONFIG_MAPS}?limit=10&continue={token}")).await.is(200);
     assert_eq!(rest["items"].as_array().unwrap().len(), 3);
 }
+
+/// Many write at once: nothing is lost, and watchers see every revision once and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_in_a_crowd() {
+    const WRITERS: usize = 8;
+    const WRITES: usize = 25;
+    let world = Arc::new(World::new());
+    let made = world.config_map("a").await;
+    let mut events = world.watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={}", revision(&made))).await;
+    let tasks: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                for write in 0..WRITES {
+                    let patch = json!({"data": {format!("w{writer}"): write.to_string()}});
+                    world.patch(&format!("{CONFIG_MAPS}/a"), "merge-patch+json", patch).await.is(200);
+                }
+            })
+        })
+        .collect();
+    let mut last = 0;
+    for _ in 0..WRITERS * WRITES {
+        let event = events.next().await.unwrap();
+        assert_eq!(event["type"], "MODIFIED");
+        let seen: u64 = revision(&event["object"]).parse().unwrap();
+        assert!(seen > last, "{seen} after {last}");
+        last = seen;
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let end = world.get(&format!("{CONFIG_MAPS}/a")).await.is(200);
+    assert_eq!(revision(&end), last.to_string());
+    for writer in 0..WRITERS {
+        assert_eq!(end["data"][format!("w{writer}")], (WRITES - 1).to_string());
+    }
+}
