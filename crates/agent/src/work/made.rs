@@ -5,7 +5,7 @@ use api::{GroupVersionKind, Object, ObjectName, OwnerReference, Resource};
 use parking_lot::Mutex;
 use planner::apply::{self, Strategy, Wanted};
 use planner::digest::Digest;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One manifest that is as it should be in the cluster.
 #[derive(Clone, PartialEq, Debug)]
@@ -31,6 +31,9 @@ struct Work {
     owner: String,
     /// By place in the work; nothing where something is to be done.
     made: Vec<Option<Made>>,
+    /// While manifests are applied: objects of which an event came meanwhile. It may be of what is being written, or of
+    /// what somebody did right after.
+    doubts: Option<HashSet<(Resource, ObjectName)>>,
 }
 
 /// What an event of an object means for a work.
@@ -55,9 +58,36 @@ impl Memory {
         self.0.lock().get(work).is_some_and(|work| work.owner == owner)
     }
 
-    /// Keeps what was made. `made` has one entry for each manifest of the work.
-    pub(crate) fn keep(&self, work: &str, owner: &str, made: Vec<Option<Made>>) {
-        self.0.lock().insert(work.to_owned(), Work { owner: owner.to_owned(), made });
+    /// Manifests of a work are applied from now on.
+    pub(crate) fn begin(&self, work: &str) {
+        self.0.lock().entry(work.to_owned()).or_default().doubts = Some(HashSet::new());
+    }
+
+    /// Keeps what was made. `made` has one entry for each manifest of the work; `live` gives uid and version of what the
+    /// watch shows now, which settles the doubts: where it shows something else, the event that told so has the work
+    /// looked at again.
+    pub(crate) fn keep(
+        &self,
+        work: &str,
+        owner: &str,
+        mut made: Vec<Option<Made>>,
+        live: impl Fn(&Resource, &ObjectName) -> Option<(String, String)>,
+    ) {
+        let mut works = self.0.lock();
+        let held = works.entry(work.to_owned()).or_default();
+        let doubts = held.doubts.take().unwrap_or_default();
+        for slot in &mut made {
+            let stands = |made: &Made| {
+                !doubts.contains(&(made.resource.clone(), made.name.clone()))
+                    || live(&made.resource, &made.name)
+                        .is_some_and(|live| live == (made.uid.clone(), made.version.clone()))
+            };
+            if !doubts.is_empty() && !slot.as_ref().is_some_and(stands) {
+                *slot = None;
+            }
+        }
+        owner.clone_into(&mut held.owner);
+        held.made = made;
     }
 
     pub(crate) fn forget(&self, work: &str) {
@@ -74,7 +104,13 @@ impl Memory {
         manifest: impl FnOnce(usize, Digest) -> Option<Object>,
     ) -> Meaning {
         let mut works = self.0.lock();
-        let Some(work) = works.get_mut(work).filter(|work| work.owner == owner.uid) else { return Meaning::LookAt };
+        let Some(work) = works.get_mut(work) else { return Meaning::LookAt };
+        if let Some(doubts) = &mut work.doubts {
+            doubts.insert((resource.clone(), name.clone()));
+        }
+        if work.owner != owner.uid {
+            return Meaning::LookAt;
+        }
         let is_it = |made: &Made| made.resource == *resource && made.name == *name;
         let found = work.made.iter().position(|made| made.as_ref().is_some_and(is_it));
         let Some((ordinal, slot)) = found.map(|at| (at, &mut work.made[at])) else { return Meaning::LookAt };
@@ -124,7 +160,7 @@ mod tests {
             uid: "u".into(),
             version: "5".into(),
         };
-        memory.keep("w", "o", vec![None, Some(made)]);
+        memory.keep("w", "o", vec![None, Some(made)], |_, _| None);
         memory
     }
 
@@ -166,5 +202,27 @@ mod tests {
         assert!(memory.knows("w", "o") && !memory.knows("w", "p"));
         memory.forget("w");
         assert!(!memory.knows("w", "o"));
+    }
+
+    #[test]
+    fn an_event_while_applying_is_not_forgotten() {
+        let made = memory().get("w", "o", 1, Digest::of(b"m")).unwrap();
+        let owner = OwnerReference { uid: "o".into(), ..OwnerReference::default() };
+        let name = ObjectName::namespaced("n", "a");
+        let check = |event: bool, live: Option<(&str, &str)>, kept: bool| {
+            let memory = Memory::default();
+            memory.begin("w");
+            if event {
+                let meaning = memory.judge("w", &owner, (&THINGS, &name), None, |_, _| None);
+                assert_eq!(meaning, Meaning::LookAt);
+            }
+            let live = live.map(|(uid, version)| (uid.to_owned(), version.to_owned()));
+            memory.keep("w", "o", vec![None, Some(made.clone())], |_, _| live.clone());
+            assert_eq!(memory.get("w", "o", 1, Digest::of(b"m")).is_some(), kept, "{event} {live:?}");
+        };
+        check(false, None, true);
+        check(true, Some(("u", "5")), true);
+        check(true, Some(("u", "6")), false);
+        check(true, None, false);
     }
 }

@@ -280,13 +280,17 @@ impl Works {
             uid: applied.metadata.uid.clone(),
             ..OwnerReference::default()
         };
+        self.memory.begin(&name.name);
         let results = self.apply_all(sent, &owner).await;
         if results.iter().any(|result| result.waits) {
             self.waiting.lock().insert(name.name.clone());
         }
         let (outcomes, made): (Vec<Outcome>, Vec<_>) =
             results.into_iter().map(|result| (result.outcome, result.made)).unzip();
-        self.memory.keep(&name.name, &owner.uid, made);
+        self.memory.keep(&name.name, &owner.uid, made, |resource, name| {
+            let live = self.lives.get(resource, name)?.object()?;
+            Some((live.uid().to_owned(), live.resource_version().to_owned()))
+        });
         let failed = outcomes.iter().find_map(|outcome| outcome.failure.clone());
         let generation = sent.metadata.generation;
         let report = planner::apply::report(&sent.status, &outcomes, generation, self.agent.clock.now());
