@@ -3,8 +3,8 @@
 use super::object::ObjectId;
 use crate::digest::{Digest, Digester};
 use api::control::{
-    API_VERSION, BINDING_POLICIES, BINDINGS, Binding, BindingPolicy, BindingSpec, Destination, Modulation,
-    ObjectReference, POLICY_FINALIZER, Workload,
+    API_VERSION, BINDING_FINALIZER, BINDING_POLICIES, BINDINGS, Binding, BindingPolicy, BindingSpec, Destination,
+    Modulation, ObjectReference, POLICY_FINALIZER, Workload,
 };
 use api::{BindingName, ClusterName, GroupResource, Object, ObjectMeta, ObjectName, OwnerReference};
 use serde_json::{Value, json};
@@ -199,9 +199,7 @@ pub fn plan(policy: Option<&BindingPolicy>, resolution: Option<&Resolution>, hel
     }
     let Some(resolution) = resolution else { return Vec::new() };
     let mut ops = Vec::new();
-    if !has_finalizer {
-        ops.push(finalizers(policy.metadata.finalizers.iter().cloned().chain([POLICY_FINALIZER.into()]).collect()));
-    }
+    let hold = || finalizers(policy.metadata.finalizers.iter().cloned().chain([POLICY_FINALIZER.into()]).collect());
     let owner = OwnerReference {
         api_version: API_VERSION.into(),
         kind: "BindingPolicy".into(),
@@ -214,10 +212,13 @@ pub fn plan(policy: Option<&BindingPolicy>, resolution: Option<&Resolution>, hel
     let content = content.to_string();
     match held {
         None => {
+            ops.extend((!has_finalizer).then(hold));
             let metadata = ObjectMeta {
                 name: name.to_string(),
                 annotations: [(CONTENT_ANNOTATION.to_owned(), content)].into(),
                 owner_references: vec![owner],
+                // The transport's: what it would write first anyway.
+                finalizers: vec![BINDING_FINALIZER.into()],
                 ..ObjectMeta::default()
             };
             let binding =
@@ -233,9 +234,13 @@ pub fn plan(policy: Option<&BindingPolicy>, resolution: Option<&Resolution>, hel
             if !same {
                 let spec = complete_spec(&spec);
                 let metadata = json!({"annotations": {CONTENT_ANNOTATION: content}, "ownerReferences": [owner]});
-                ops.push(Op::Update { binding: name, patch: json!({"metadata": metadata, "spec": spec}) });
+                ops.push(Op::Update { binding: name.clone(), patch: json!({"metadata": metadata, "spec": spec}) });
             }
         }
+    }
+    if held.is_some() {
+        // Nothing waits for it, not even if somebody else writes the policy at the same time.
+        ops.extend((!has_finalizer).then(hold));
     }
     ops
 }
