@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod hosting;
 #[cfg(test)]
+mod its;
+#[cfg(test)]
 mod pipeline;
 #[cfg(test)]
 mod world;

@@ -16,13 +16,11 @@ use store::{Limits, Visibility};
 /// Far more than anything here takes; a test that fails waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Local(Server, SpaceName);
+struct Local(Server, SpaceName, Identity);
 
 impl Transport for Local {
     fn send(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
-        Box::pin(
-            async move { Ok(self.0.handle(&self.1, Identity::system("test"), Visibility::Appended, request).await) },
-        )
+        Box::pin(async move { Ok(self.0.handle(&self.1, self.2.clone(), Visibility::Appended, request).await) })
     }
 }
 
@@ -60,7 +58,11 @@ impl World {
     }
 
     pub(crate) fn client(&self, space: &str) -> Client {
-        Client::new(Arc::new(Local(self.server.clone(), space.into())), "")
+        self.client_as(space, Identity::system("test"))
+    }
+
+    pub(crate) fn client_as(&self, space: &str, identity: Identity) -> Client {
+        Client::new(Arc::new(Local(self.server.clone(), space.into(), identity)), "")
     }
 
     /// Every object of some spaces, with its resourceVersion.
@@ -86,13 +88,13 @@ pub(crate) async fn apply(space: &Client, text: &str) {
 
 /// Waits until something is true of an object, or of its absence.
 #[track_caller]
-pub(crate) fn until(
+pub(crate) fn until<F: Fn(Option<&Object>) -> bool + Send + Sync + 'static>(
     space: &Client,
     resource: &Resource,
     name: &ObjectName,
     what: &str,
-    holds: impl Fn(Option<&Object>) -> bool + Send + Sync + 'static,
-) -> impl Future<Output = ()> {
+    holds: F,
+) -> impl Future<Output = ()> + use<F> {
     let waiting_for = format!("{} {name}: {what} ({})", resource.kind, std::panic::Location::caller());
     let (space, resource, name) = (space.clone(), resource.clone(), name.clone());
     async move {
