@@ -4,8 +4,10 @@
 //! it. A ClusterRoleBinding grants everywhere, a RoleBinding only in its namespace.
 
 use crate::identity::{Attributes, Decision, Identity, MASTERS};
-use api::{Object, ObjectName};
+use api::{LabelSelector, Labels, Object, ObjectName};
+use machinery::selector::Selector;
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -34,6 +36,30 @@ struct Subject {
 struct RoleRef {
     kind: String,
     name: String,
+}
+
+/// A role, in the form in which it is looked up.
+#[derive(Clone, Debug)]
+struct Role {
+    rules: Arc<[Rule]>,
+    labels: Labels,
+    /// A ClusterRole has the rules of those that one of these selects instead of its own (`aggregationRule`).
+    aggregates: Option<Vec<Selector>>,
+}
+
+impl Role {
+    fn read(object: &Object) -> Self {
+        let rules = object.0.get("rules").and_then(Value::as_array).into_iter().flatten();
+        // A rule that cannot be read grants nothing.
+        let rules: Vec<Rule> = rules.filter_map(|rule| Rule::deserialize(rule).ok()).collect();
+        let selectors = object.pointer("/aggregationRule/clusterRoleSelectors").and_then(Value::as_array);
+        let compiled = |selector: &Value| Selector::compile(&LabelSelector::deserialize(selector).ok()?, "").ok();
+        Self {
+            rules: rules.into(),
+            labels: object.labels(),
+            aggregates: selectors.map(|selectors| selectors.iter().filter_map(compiled).collect()),
+        }
+    }
 }
 
 /// A binding, in the form in which it is looked up.
@@ -68,7 +94,7 @@ impl Kind {
 pub struct Policy {
     /// What holds besides, unless a role or binding of the same name is here.
     below: Option<Arc<Policy>>,
-    roles: HashMap<(String, String), Arc<[Rule]>>,
+    roles: HashMap<(String, String), Role>,
     bindings: BTreeMap<(String, String), Binding>,
     by_subject: HashMap<Holder, Vec<(String, String)>>,
 }
@@ -86,9 +112,36 @@ impl Policy {
         Self { below: Some(below), ..Self::default() }
     }
 
-    fn rules(&self, of: &str, name: &str) -> Option<&Arc<[Rule]>> {
+    fn role(&self, of: &str, name: &str) -> Option<&Role> {
         let key = (of.to_owned(), name.to_owned());
         self.roles.get(&key).or_else(|| self.below.as_ref()?.roles.get(&key))
+    }
+
+    /// The rules of a role, those that it aggregates included.
+    fn rules(&self, of: &str, name: &str) -> Option<Vec<Arc<[Rule]>>> {
+        let role = self.role(of, name)?;
+        if role.aggregates.is_none() {
+            return Some(vec![Arc::clone(&role.rules)]);
+        }
+        let mut found = Vec::new();
+        self.aggregate(name, role, &mut vec![name], &mut found);
+        Some(found)
+    }
+
+    /// Roles that are aggregated may aggregate others; `seen` keeps circles from turning for ever.
+    fn aggregate<'a>(&'a self, name: &'a str, role: &'a Role, seen: &mut Vec<&'a str>, found: &mut Vec<Arc<[Rule]>>) {
+        let Some(selectors) = &role.aggregates else {
+            found.push(Arc::clone(&role.rules));
+            return;
+        };
+        let below = self.below.iter().flat_map(|below| &below.roles).filter(|(key, _)| !self.roles.contains_key(*key));
+        for ((of, other), candidate) in self.roles.iter().chain(below) {
+            let selected = of.is_empty() && selectors.iter().any(|selector| selector.matches(&candidate.labels));
+            if selected && other != name && !seen.contains(&other.as_str()) {
+                seen.push(other);
+                self.aggregate(other, candidate, seen, found);
+            }
+        }
     }
 
     /// Bindings of somebody, with the place (namespace) and name of each.
@@ -112,10 +165,7 @@ impl Policy {
         let key = (name.namespace, name.name);
         match kind {
             Kind::ClusterRole | Kind::Role => {
-                let rules = object.0.get("rules").and_then(serde_json::Value::as_array).into_iter().flatten();
-                // A rule that cannot be read grants nothing.
-                let rules: Vec<Rule> = rules.filter_map(|rule| Rule::deserialize(rule).ok()).collect();
-                self.roles.insert(key, rules.into());
+                self.roles.insert(key, Role::read(object));
             }
             Kind::ClusterRoleBinding | Kind::RoleBinding => {
                 let subjects = object.0.get("subjects").and_then(serde_json::Value::as_array).into_iter().flatten();
@@ -165,7 +215,7 @@ impl Policy {
             }
             let of = if binding.role.kind == "Role" { namespace } else { "" };
             match self.rules(of, &binding.role.name) {
-                Some(rules) if rules.iter().any(|rule| rule.allows(asked)) => {
+                Some(rules) if rules.iter().flat_map(|rules| rules.iter()).any(|rule| rule.allows(asked)) => {
                     let kind = if namespace.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
                     return Decision::Allow(format!(
                         "RBAC: allowed by {kind} {name:?} of {} {:?}",
@@ -183,7 +233,7 @@ impl Policy {
 
     /// The rules of a role, as JSON; an empty namespace is a ClusterRole.
     pub fn rules_of(&self, namespace: &str, name: &str) -> Option<Vec<serde_json::Value>> {
-        Some(self.rules(namespace, name)?.iter().map(Rule::to_json).collect())
+        Some(self.rules(namespace, name)?.iter().flat_map(|rules| rules.iter()).map(Rule::to_json).collect())
     }
 
     /// The rules that hold for somebody in a namespace, as `SelfSubjectRulesReview` lists them: resource rules and
@@ -199,8 +249,8 @@ impl Policy {
                 continue;
             }
             let place = if binding.role.kind == "Role" { of } else { "" };
-            for rule in self.rules(place, &binding.role.name).into_iter().flat_map(|rules| rules.iter()) {
-                found.push(rule.to_json());
+            for rules in self.rules(place, &binding.role.name).into_iter().flatten() {
+                found.extend(rules.iter().map(Rule::to_json));
             }
         }
         found
@@ -361,6 +411,33 @@ mod tests {
         let hiding = json!({"metadata": {"name": "reader"}, "rules": []});
         policy.put(Kind::ClusterRole, &serde_json::from_value(hiding).unwrap());
         assert!(!policy.decide(&ann, &asked).is_allowed());
+    }
+
+    #[test]
+    fn aggregates() {
+        let mut policy = Policy::default();
+        let mut put = |kind, value: serde_json::Value| policy.put(kind, &serde_json::from_value(value).unwrap());
+        let select = |label: &str| json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
+        // `all` aggregates `some`, which aggregates `one` and itself.
+        put(Kind::ClusterRole, json!({"metadata": {"name": "all"}, "aggregationRule": select("to-all")}));
+        put(
+            Kind::ClusterRole,
+            json!({"metadata": {"name": "some", "labels": {"to-all": "true", "to-some": "true"}}, "aggregationRule": select("to-some")}),
+        );
+        put(
+            Kind::ClusterRole,
+            json!({"metadata": {"name": "one", "labels": {"to-some": "true"}}, "rules": [
+                {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}),
+        );
+        put(
+            Kind::ClusterRoleBinding,
+            json!({"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "all"},
+                "subjects": [{"kind": "User", "name": "ann"}]}),
+        );
+        let ann = Identity::authenticated("ann", vec![]);
+        let asked = |verb| Attributes { verb, resource: "pods", namespace: "ns", ..Attributes::default() };
+        assert!(policy.decide(&ann, &asked("get")).is_allowed());
+        assert!(!policy.decide(&ann, &asked("list")).is_allowed());
     }
 
     #[test]

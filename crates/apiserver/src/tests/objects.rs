@@ -311,3 +311,20 @@ async fn nobody_grants_more_than_they_hold() {
         "roles.rbac.authorization.k8s.io",
     );
 }
+
+#[tokio::test]
+async fn roles_that_every_space_has() {
+    let world = World::new();
+    let binding = json!({"metadata": {"name": "b"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "ann"}]});
+    world.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding).await.is(201);
+    let ann = [("impersonate-user", "ann")];
+    world.raw("GET", CONFIG_MAPS, &ann, "").await.is(200);
+    world.raw("GET", "/apis", &ann, "").await.is(200);
+    world.raw("GET", "/api/v1/namespaces/default/secrets", &ann, "").await.fails(
+        403,
+        "Forbidden",
+        "cannot list resource",
+    );
+    world.raw("DELETE", CONFIG_MAPS, &ann, "").await.fails(403, "Forbidden", "cannot deletecollection resource");
+}
