@@ -2,11 +2,11 @@
 
 use crate::credentials::{self, Held};
 use crate::{AGENT_NAMESPACE, Config, Error};
-use api::cluster::{HUB_ACCEPTED, MANAGED_CLUSTERS, SIGNING_REQUESTS};
+use api::cluster::{CLUSTER_NAME_LABEL, HUB_ACCEPTED, MANAGED_CLUSTERS, SIGNING_REQUESTS};
 use api::{Object, ObjectName, Resource};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use client::{Client, Endpoint};
+use client::{Client, Endpoint, ListParams};
 use controller::Shutdown;
 use pki::{PrivateKey, Subject, new_request};
 use planner::registration::{self, Progress};
@@ -143,6 +143,13 @@ async fn try_join(config: &Config, bootstrap: &Endpoint, hub: &Client) -> Result
 /// Asks for a certificate and waits until it is issued.
 async fn certificate(config: &Config, hub: &Client, agent_id: &str) -> Result<(String, String), Error> {
     let cluster = config.cluster.as_str();
+    let ours = ListParams::labels(format!("{CLUSTER_NAME_LABEL}={cluster}"));
+    let there =
+        hub.list::<IgnoredAny>(&SIGNING_REQUESTS, "", &ours).await.map_err(hub_error("list signing requests"))?;
+    if there.items.len() >= registration::REQUESTS_MAX {
+        let why = format!("{} of this cluster are there already", there.items.len());
+        return Err(hub_error("make another signing request")(client::Error::Timeout(why)));
+    }
     let key = PrivateKey::generate()?;
     let (common_name, organizations) = registration::agent_identity(cluster, agent_id);
     let pem = new_request(&key, &Subject { common_name, organizations }, &[])?;

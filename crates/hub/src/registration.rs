@@ -102,7 +102,13 @@ impl Reconcile for Registration {
         };
         let decision = registration::decide(&request, accepted, &self.trusted);
         if decision == Decision::Leave {
-            return Ok(Action::AwaitChange);
+            return match registration::kept_for(&object, &request.conditions, self.clock.now()) {
+                Some(left) => Ok(Action::After(left)),
+                None => {
+                    execute(&self.its, &Op::delete_only(SIGNING_REQUESTS, object.object_name(), object.uid())).await?;
+                    Ok(Action::AwaitChange)
+                }
+            };
         }
         if decision == Decision::Admit
             && let Some(cluster) = request.labels.get(CLUSTER_NAME_LABEL).and_then(|name| self.cluster(name))

@@ -12,9 +12,14 @@ use machinery::quantity::Quantity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How many requests of one cluster may wait at the hub before its agent stops making more.
 pub const REQUESTS_MAX: usize = 10;
+
+/// How long a request is kept that was decided, and one that nobody decides: a stock server's cleaner has the same.
+const DECIDED_KEPT: Duration = Duration::from_secs(3600);
+const WAITING_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The most claims of its own that a cluster reports; reserved ones come on top.
 pub const CLAIMS_MAX: usize = 20;
@@ -73,6 +78,15 @@ pub fn decide(request: &SigningRequest, accepted: impl FnOnce(&str) -> Option<bo
         Some(_) if trusted.contains(&request.requester) => Decision::Admit,
         _ => Decision::Leave,
     }
+}
+
+/// How much longer a request is kept; nothing once its time is over.
+pub fn kept_for(request: &Object, conditions: &[String], now: Timestamp) -> Option<Duration> {
+    let created = request.object_meta().creation_timestamp.unwrap_or(now);
+    let decided = ["Approved", "Denied", "Failed"].iter().any(|type_| conditions.iter().any(|held| held == type_));
+    let kept = if decided { DECIDED_KEPT } else { WAITING_KEPT };
+    let age = Duration::from_micros(u64::try_from(now.micros() - created.micros()).unwrap_or(0));
+    kept.checked_sub(age).filter(|left| !left.is_zero())
 }
 
 /// The write that approves a request.
@@ -325,6 +339,20 @@ mod tests {
         assert_eq!(progress(&object), Progress::Issued("Y2VydA==".into()));
         object.0["status"]["conditions"] = json!([{"type": "Denied", "status": "True", "message": "no"}]);
         assert_eq!(progress(&object), Progress::Refused("Denied: no".into()));
+    }
+
+    #[test]
+    fn requests_do_not_pile_up() {
+        let mut object = Object::new("certificates.k8s.io/v1", "CertificateSigningRequest", &ObjectName::cluster("r"));
+        object.set_meta("creationTimestamp", Timestamp::from_seconds(1_000).to_string());
+        let left = |conditions: &[&str], seconds: i64| {
+            let conditions: Vec<String> = conditions.iter().map(|&type_| type_.to_owned()).collect();
+            kept_for(&object, &conditions, Timestamp::from_seconds(seconds)).map(|left| left.as_secs())
+        };
+        assert_eq!(left(&[], 1_000), Some(86_400));
+        assert_eq!(left(&["Approved"], 1_600), Some(3_000));
+        assert_eq!(left(&["Denied"], 4_600), None);
+        assert_eq!(left(&[], 90_000), None);
     }
 
     #[test]

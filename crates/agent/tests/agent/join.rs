@@ -1,8 +1,8 @@
 //! Joining, by the protocol of Open Cluster Management.
 
-use crate::world::{CLUSTER, SECRETS, World, is, is_accepted};
+use crate::world::{CLUSTER, SECRETS, World, is, is_accepted, until};
 use api::cluster::{AGENT_NAMESPACE, AVAILABLE, CLOCK_SYNCED, HUB_SECRET, JOINED, MANAGED_CLUSTERS, ManagedCluster};
-use api::{Object, ObjectName};
+use api::{Object, ObjectName, Timestamp};
 use client::Patch;
 use serde_json::json;
 
@@ -53,4 +53,28 @@ async fn an_agent_that_joined_needs_nobody_to_come_back() {
         versions.keys().filter(|key| key.contains("certificatesigningrequests")).count()
     };
     assert_eq!(requests(&world.versions()), requests(&before), "no new signing request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_before_it_ends() {
+    let world = World::new().await;
+    world.joined().await.stop().await;
+    let name = ObjectName::namespaced(AGENT_NAMESPACE, HUB_SECRET);
+    let secret: Object = world.wec.get(&SECRETS, &name).await.unwrap();
+    let first = secret.pointer("/data/tls.crt").cloned();
+    // A year's certificate, looked at after ten months.
+    let agent = world.agent_at(clock::Manual::at(Timestamp::from_seconds(world.now().seconds() + 300 * 86_400)));
+    until(&world.wec, &SECRETS, &name, "holds another certificate", move |secret| {
+        secret.is_some_and(|secret| secret.pointer("/data/tls.crt") != first.as_ref())
+    })
+    .await;
+    agent.stop().await;
+    // The agent that comes next has lost its folder.
+    std::fs::remove_dir_all(world.folder().join(CLUSTER)).unwrap();
+    let requests = world.versions().keys().filter(|key| key.contains("certificatesigningrequests")).count();
+    let last = world.beat().await;
+    let _agent = world.agent();
+    world.until_beat(last).await;
+    let after = world.versions().keys().filter(|key| key.contains("certificatesigningrequests")).count();
+    assert_eq!(after, requests);
 }

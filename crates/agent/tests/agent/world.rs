@@ -138,6 +138,11 @@ impl World {
 
     /// Starts an agent; it joins, or goes on with what it has.
     pub(crate) fn agent(&self) -> Running {
+        self.agent_at(self.clock.clone())
+    }
+
+    /// Starts an agent that believes that it is another time.
+    pub(crate) fn agent_at(&self, clock: SharedClock) -> Running {
         let wec = Noted { local: Local(self.server.clone(), CLUSTER), requests: self.requests.clone() };
         let config = Config {
             cluster: CLUSTER.into(),
@@ -145,11 +150,31 @@ impl World {
             bootstrap: Some(self.bootstrap.clone()),
             credentials: Credentials::in_folder(self.folder().join(CLUSTER)),
             wec: Client::new(Arc::new(wec), ""),
-            clock: self.clock.clone(),
+            clock,
         };
         let end = self.end.child_token();
         let task = tokio::spawn(agent::run(config, end.clone()));
         Running { end, task }
+    }
+
+    pub(crate) fn now(&self) -> api::Timestamp {
+        self.clock.now()
+    }
+
+    /// When the lease was last renewed.
+    pub(crate) async fn beat(&self) -> Option<Value> {
+        let lease = ObjectName::namespaced(CLUSTER, api::cluster::LEASE_NAME);
+        let held: Object = self.its.get(&api::cluster::LEASES, &lease).await.unwrap();
+        held.pointer("/spec/renewTime").cloned()
+    }
+
+    /// Waits until an agent has renewed it again.
+    pub(crate) async fn until_beat(&self, last: Option<Value>) {
+        let lease = ObjectName::namespaced(CLUSTER, api::cluster::LEASE_NAME);
+        until(&self.its, &api::cluster::LEASES, &lease, "is renewed", move |lease| {
+            lease.is_some_and(|lease| lease.pointer("/spec/renewTime") != last.as_ref())
+        })
+        .await;
     }
 
     /// What agents have asked their cluster since the last time, but for watches: method and path.
