@@ -13,9 +13,9 @@ const STEPS: [(&str, &[&str]); 4] = [
 ];
 
 /// Runs tidy and all steps; stops at the first that fails.
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     step("tidy", || crate::tidy::run(root))?;
-    step("generate --check", || crate::generate::check(root))?;
+    step("generate --check", || crate::generate::run(&crate::generate::Options::check_only()))?;
     if Command::new("cargo").args(["deny", "--version"]).output().is_ok_and(|output| output.status.success()) {
         step("deny", || command(root, &["cargo", "deny", "check", "bans", "licenses", "sources"]))?;
     } else {

@@ -1,7 +1,10 @@
 //! Tasks of the project: `cargo xtask NAME`.
 
+mod bench;
+mod ci;
 mod generate;
 mod presence;
+mod tidy;
 
 use anyhow::Context;
 use clap::Parser;
@@ -11,6 +14,12 @@ use std::path::{Path, PathBuf};
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the project")]
 enum Task {
+    /// Measure the product: `latency`, `memory`.
+    Bench(bench::Options),
+    /// What CI runs after the tests: tidy, lints, the demo, the interop lane.
+    Ci,
+    /// Check what the compiler does not: absences between crates, the length of files.
+    Tidy,
     /// Write the data that crates/apiserver embeds, from what was recorded of a stock server.
     Generate(generate::Options),
     /// Read from the Go sources of a new release which fields say something when they are zero.
@@ -19,6 +28,9 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
+        Task::Bench(options) => bench::run(&workspace_root()?, &options),
+        Task::Ci => ci::run(&workspace_root()?),
+        Task::Tidy => tidy::run(&workspace_root()?),
         Task::Generate(options) => generate::run(&options),
         Task::Presence(options) => presence::run(&options),
     }

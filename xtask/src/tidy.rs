@@ -22,7 +22,7 @@ const ABSENCES: [(&str, &[&str]); 10] = [
 ];
 
 /// Runs all checks and names every finding.
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     let mut findings = Vec::new();
     for (name, absent) in ABSENCES {
         let path = root.join("crates").join(name).join("Cargo.toml");

@@ -25,6 +25,13 @@ pub(crate) struct Options {
     check: bool,
 }
 
+impl Options {
+    /// Compares what is committed with the recordings, where there are any.
+    pub(crate) fn check_only() -> Self {
+        Self { from: None, check: true }
+    }
+}
+
 /// Generates all outputs.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let root = crate::workspace_root()?;
