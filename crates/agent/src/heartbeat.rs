@@ -2,21 +2,29 @@
 
 use crate::Agent;
 use api::cluster::{
-    CLUSTER_CLAIMS, Claim, HUB_ACCEPTED, LEASE_DURATION_SECONDS, LEASE_NAME, LEASES, MANAGED_CLUSTERS, ManagedCluster,
+    CLUSTER_CLAIMS, Claim, ClusterClaim, HUB_ACCEPTED, LEASE_DURATION_SECONDS, LEASE_NAME, LEASES, MANAGED_CLUSTERS,
+    ManagedCluster,
 };
 use api::{Condition, Object, ObjectName, Resource, Timestamp};
 use bytes::Bytes;
 use client::{Reflector, Selection};
+use clock::Stopwatch;
 use controller::Shutdown;
 use http_body_util::BodyExt;
 use planner::registration::{self, ClusterFacts, Node};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
 const NODES: Resource = Resource::cluster("", "v1", "nodes", "Node");
-/// How often the cluster's health is looked at when nothing else happens.
+/// How often the cluster's health is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
+/// How often while it is not well, and for how long it may be so before that is told: OCM's agents have the same.
+const AILING_INTERVAL: Duration = Duration::from_secs(5);
+const AILING_PATIENCE: Duration = Duration::from_secs(20);
+/// How long the first report waits so that it has all in it.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// A write that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -73,60 +81,99 @@ fn jittered(seconds: i64, now: Timestamp) -> Duration {
 /// Keeps the status of the ManagedCluster true.
 async fn report(agent: &Agent, clusters: &Reflector<ManagedCluster>) {
     let name = ObjectName::cluster(agent.cluster.as_str());
-    let mut changes = clusters.subscribe();
+    let nodes = Reflector::<Node>::start(agent.wec.clone(), NODES, Selection::all());
+    let claims = Reflector::<ClusterClaim>::start(agent.wec.clone(), CLUSTER_CLAIMS, Selection::all());
+    let (mut changes, mut node_changes, mut claim_changes) =
+        (clusters.subscribe(), nodes.subscribe(), claims.subscribe());
+    let mut health = Health::default();
+    let known = async { tokio::join!(clusters.synced(), nodes.synced(), claims.synced()) };
+    tokio::time::timeout(FIRST_LOOK, known).await.ok();
     loop {
-        let seen = look(agent).await;
-        let mut wait = HEALTH_INTERVAL;
+        let mut wait = health.look(agent).await;
+        let facts = ClusterFacts {
+            unhealthy: health.unhealthy.clone(),
+            version: health.version.clone(),
+            nodes: nodes.is_synced().then(|| nodes.all().iter().map(|node| Node::clone(node)).collect()),
+            claims: claims.is_synced().then(|| claims.all().iter().map(|claim| told(claim)).collect()),
+        };
         if let Some(cluster) = clusters.get(&name)
-            && let Some(status) = registration::cluster_status(&cluster, &seen, agent.clock.now())
+            && let Some(status) = registration::cluster_status(&cluster, &facts, agent.clock.now())
         {
             let meta = &cluster.metadata;
             let patch =
                 json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version}, "status": status});
             let patch = client::Patch::Merge(patch);
-            match agent.hub.patch_status::<Value>(&MANAGED_CLUSTERS, &name, &patch).await {
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "report the cluster's status");
-                    wait = RETRY_AFTER;
-                }
+            if let Err(error) = agent.hub.patch_status::<IgnoredAny>(&MANAGED_CLUSTERS, &name, &patch).await {
+                tracing::debug!(%error, "report the cluster's status");
+                wait = RETRY_AFTER;
             }
         }
-        tokio::time::timeout(wait, changes.next()).await.ok();
+        let something = async {
+            tokio::select! {
+                _ = changes.next() => {}
+                _ = node_changes.next() => {}
+                _ = claim_changes.next() => {}
+            }
+        };
+        tokio::time::timeout(wait, something).await.ok();
     }
 }
 
-async fn look(agent: &Agent) -> ClusterFacts {
-    let get = |path: &'static str| async move {
-        let request = http::Request::get(path).body(Bytes::new()).expect("a constant path is a valid request");
-        let answer = agent.wec.request(request).await?;
-        answer
-            .into_body()
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes)
-            .map_err(|error| client::Error::Timeout(format!("GET {path}: the answer broke off: {error}")))
-    };
-    // Servers that serve no livez say healthz.
-    let unhealthy = match get("/livez").await {
-        Ok(_) => None,
-        Err(_) => get("/healthz").await.err().map(|error| error.to_string()),
-    };
-    let version = get("/version").await.ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let version = version.unwrap_or_default()["gitVersion"].as_str().unwrap_or_default().to_owned();
-    let everything = client::ListParams::default();
-    let nodes = agent.wec.list::<Node>(&NODES, "", &everything).await;
-    let claims = agent.wec.list::<Object>(&CLUSTER_CLAIMS, "", &everything).await;
-    let claim = |object: Object| Claim {
-        name: object.name().to_owned(),
-        value: object.pointer("/spec/value").and_then(Value::as_str).unwrap_or_default().to_owned(),
-    };
-    ClusterFacts {
-        unhealthy,
-        version,
-        nodes: nodes.map(|list| list.items).unwrap_or_default(),
-        claims: claims.map(|list| list.items.into_iter().map(claim).collect()).unwrap_or_default(),
+fn told(claim: &ClusterClaim) -> Claim {
+    Claim { name: claim.metadata.name.clone(), value: claim.spec.value.clone() }
+}
+
+/// What the cluster's API server says of itself.
+#[derive(Default)]
+struct Health {
+    version: String,
+    /// Why it is not well, once that has lasted.
+    unhealthy: Option<String>,
+    /// Since the last look that found it well.
+    looked: Option<Stopwatch>,
+    /// Since the first of the looks that did not, if the last one did not.
+    ailing: Option<Stopwatch>,
+}
+
+impl Health {
+    /// Looks if it is time to; gives how long until the next time.
+    async fn look(&mut self, agent: &Agent) -> Duration {
+        let since = self.looked.map_or(HEALTH_INTERVAL, |looked| looked.elapsed());
+        if self.ailing.is_none() && since < HEALTH_INTERVAL {
+            return HEALTH_INTERVAL.saturating_sub(since);
+        }
+        let problem = match get(agent, "/livez").await {
+            Ok(_) => None,
+            // Servers that serve no livez, or not to us, say healthz.
+            Err(error) if error.is_not_found() || error.is_forbidden() => get(agent, "/healthz").await.err(),
+            Err(error) => Some(error),
+        };
+        match problem {
+            None => {
+                let version = get(agent, "/version").await.ok();
+                let version = version.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+                if let Some(version) = version.as_ref().and_then(|version| version["gitVersion"].as_str()) {
+                    version.clone_into(&mut self.version);
+                }
+                (self.unhealthy, self.ailing, self.looked) = (None, None, Some(Stopwatch::start()));
+                HEALTH_INTERVAL
+            }
+            Some(error) => {
+                let ailing = *self.ailing.get_or_insert_with(Stopwatch::start);
+                if ailing.elapsed() >= AILING_PATIENCE {
+                    self.unhealthy = Some(error.to_string());
+                }
+                AILING_INTERVAL
+            }
+        }
     }
+}
+
+async fn get(agent: &Agent, path: &'static str) -> client::Result<Bytes> {
+    let request = http::Request::get(path).body(Bytes::new()).expect("a constant path is a valid request");
+    let answer = agent.wec.request(request).await?.into_body().collect().await;
+    let broken = |error| client::Error::Timeout(format!("GET {path}: the answer broke off: {error}"));
+    answer.map(http_body_util::Collected::to_bytes).map_err(broken)
 }
 
 #[cfg(test)]

@@ -188,12 +188,12 @@ pub struct NodeStatus {
 pub struct ClusterFacts {
     /// Why the API server does not answer, if it does not.
     pub unhealthy: Option<String>,
-    /// The version that it gives.
+    /// The version that it gives; empty while it is not known.
     pub version: String,
-    /// Its nodes.
-    pub nodes: Vec<Node>,
-    /// Its claims: name and value.
-    pub claims: Vec<Claim>,
+    /// Its nodes, once they are known.
+    pub nodes: Option<Vec<Node>>,
+    /// Its claims, once they are known.
+    pub claims: Option<Vec<Claim>>,
 }
 
 /// The agent's next status of its ManagedCluster, as the part that it may write; nothing if there is nothing to say.
@@ -217,11 +217,15 @@ pub fn cluster_status(cluster: &ManagedCluster, facts: &ClusterFacts, now: Times
         }
     };
     set_condition(&mut status.conditions, available, now);
-    if facts.unhealthy.is_none() {
+    if !facts.version.is_empty() {
         status.version.kubernetes.clone_from(&facts.version);
-        status.capacity = sum(facts.nodes.iter().map(|node| &node.status.capacity));
-        status.allocatable = sum(facts.nodes.iter().map(|node| &node.status.allocatable));
-        status.cluster_claims = claims(&facts.claims);
+    }
+    if let Some(nodes) = &facts.nodes {
+        status.capacity = sum(nodes.iter().map(|node| &node.status.capacity));
+        status.allocatable = sum(nodes.iter().map(|node| &node.status.allocatable));
+    }
+    if let Some(held) = &facts.claims {
+        status.cluster_claims = claims(held);
     }
     (status != cluster.status).then(|| patch(&cluster.status, &status))
 }
@@ -383,8 +387,8 @@ mod tests {
         let mut facts = ClusterFacts {
             unhealthy: None,
             version: "v1.36.3".into(),
-            nodes: vec![node("4", "8Gi"), node("3500m", "2048Mi")],
-            claims: vec![claim("z"), claim("a"), claim("id.k8s.io")],
+            nodes: Some(vec![node("4", "8Gi"), node("3500m", "2048Mi")]),
+            claims: Some(vec![claim("z"), claim("a"), claim("id.k8s.io")]),
         };
         let said = cluster_status(&cluster, &facts, now).unwrap();
         assert_eq!(said["capacity"], json!({"cpu": "7500m", "memory": "10Gi"}));
@@ -406,7 +410,9 @@ mod tests {
         };
         apply(&mut cluster, said);
         assert_eq!(cluster_status(&cluster, &facts, Timestamp::from_seconds(99)), None);
-        facts.nodes.clear();
+        let unknown = ClusterFacts::default();
+        assert_eq!(cluster_status(&cluster, &unknown, now), None, "what is not known is left as it is");
+        facts.nodes = Some(Vec::new());
         let said = cluster_status(&cluster, &facts, now).unwrap();
         assert_eq!(said["capacity"], json!({"cpu": null, "memory": null}));
         apply(&mut cluster, said);

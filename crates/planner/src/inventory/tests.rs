@@ -1,3 +1,5 @@
+//! Tables for the inventory.
+
 use super::*;
 use api::cluster::{AVAILABLE, CLOCK_SYNCED, HUB_ACCEPTED};
 use api::{Condition, ConditionStatus, Propagation, Write, set_condition};
