@@ -343,3 +343,35 @@ async fn until_idle_with(world: &World, map: &'static str) {
     world.wec.patch::<Object>(&CONFIG_MAPS, &name, &drift).await.unwrap();
     until_data(world, map, "1").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_work_that_vanishes_leaves_its_objects_for_a_while() {
+    let world = World::new().await;
+    let agent = world.joined().await;
+    send(&world, "w", &[config_map("a", "1")]).await;
+    until_work(&world, "w", "is done", is_done).await;
+    // By somebody who takes finalizers away, while the agent is not there to put them back.
+    agent.stop().await;
+    let w = ObjectName::namespaced(CLUSTER, "w");
+    let force = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    world.its.patch::<Object>(&MANIFEST_WORKS, &w, &force).await.unwrap();
+    world.its.delete(&MANIFEST_WORKS, &w, &DeleteParams::default()).await.unwrap();
+    let _agent = world.agent();
+    let applied = world.wec.list::<Object>(&APPLIED_MANIFEST_WORKS, "", &ListParams::default()).await.unwrap();
+    let applied = ObjectName::cluster(applied.items[0].name());
+    until(&world.wec, &APPLIED_MANIFEST_WORKS, &applied, "is to be evicted", |applied| {
+        applied.is_some_and(|applied| applied.pointer("/status/evictionStartTime").is_some())
+    })
+    .await;
+    let a = ObjectName::namespaced("default", "a");
+    let kept: Object = world.wec.get(&CONFIG_MAPS, &a).await.unwrap();
+    // The work comes back, and finds its objects.
+    send(&world, "w", &[config_map("a", "1")]).await;
+    until_work(&world, "w", "is done", is_done).await;
+    until(&world.wec, &APPLIED_MANIFEST_WORKS, &applied, "stays", |applied| {
+        applied.is_some_and(|applied| applied.pointer("/status/evictionStartTime").is_none())
+    })
+    .await;
+    let again: Object = world.wec.get(&CONFIG_MAPS, &a).await.unwrap();
+    assert_eq!(again.uid(), kept.uid());
+}
