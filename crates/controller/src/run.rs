@@ -16,6 +16,9 @@ const RACES_MAX: u32 = 15;
 /// Everything else that may pass is tried again at the latest after this.
 const RETRY_CAP: Duration = Duration::from_secs(30);
 
+/// So many failures in a row are told only to those who want to know everything: what is needed is often on its way.
+const PASSES_MAX: u32 = 5;
+
 /// What brings the world from what is to what should be, one key at a time.
 pub trait Reconcile: Send + Sync + 'static {
     /// What is reconciled: a name, never an event.
@@ -75,8 +78,13 @@ fn again<K: Clone + Eq + Hash + Display>(queue: &Queue<K>, key: &K, error: &Erro
             tracing::debug!("{key}: {error}; again in {delay:?}");
         }
         Class::Conflict | Class::Unreachable => {
+            let passes = queue.failures(key) < PASSES_MAX;
             let delay = queue.retry(key.clone(), RETRY_CAP);
-            tracing::warn!("{key}: {error}; again in {delay:?}");
+            if passes {
+                tracing::debug!("{key}: {error}; again in {delay:?}");
+            } else {
+                tracing::warn!("{key}: {error}; again in {delay:?}");
+            }
         }
         Class::Invalid => {
             queue.forget(key);

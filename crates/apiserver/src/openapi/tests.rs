@@ -1,3 +1,5 @@
+//! What is published, compared with what was recorded of a stock server.
+
 use super::*;
 use crate::builtin::inflate;
 use crate::discovery::{Subresource, Verbs};

@@ -1,3 +1,5 @@
+//! Tables for the defaults of built-in kinds.
+
 use super::*;
 use crate::schema::from_definitions;
 use serde_json::json;

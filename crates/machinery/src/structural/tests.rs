@@ -1,3 +1,5 @@
+//! Tables for what is wrong with a CustomResourceDefinition.
+
 use super::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Tables for the cells of built-in and custom kinds.
+
 use super::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Tables for the validation of built-in kinds.
+
 use super::*;
 use serde_json::json;
 
