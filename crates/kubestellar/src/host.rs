@@ -94,7 +94,7 @@ impl Host {
                 tasks.spawn(async move { simulator::run(simulated, dial, simulator_clock, simulator_end).await });
                 if let Some(its) = its {
                     let (agent, end) = (self.agent(space, &behind, its), end.clone());
-                    tasks.spawn(async move { run_agent(agent, end).await });
+                    tasks.spawn(Box::pin(run_agent(agent, end)));
                 }
             }
         }
@@ -154,7 +154,8 @@ async fn run_agent(agent: SimulatedAgent, end: CancellationToken) {
                 wec: agent.wec.clone(),
                 clock: agent.clock.clone(),
             };
-            match agent::run(config, end.clone()).await {
+            // Boxed, because it is large.
+            match Box::pin(agent::run(config, end.clone())).await {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::warn!(cluster = %agent.cluster, error = &error as &dyn std::error::Error, "the agent ended");
