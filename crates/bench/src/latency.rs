@@ -1,6 +1,6 @@
 //! How long things take from a user's request until a cluster, or the user's object, shows it.
 
-use crate::machine;
+use crate::machine::{self, Ticks};
 use crate::report::Report;
 use crate::rig::{CONFIG_MAPS, DEPLOYMENTS, ITS, Rig, Seen, WDS};
 use crate::stages::{self, Moments, Way};
@@ -41,7 +41,7 @@ pub(crate) struct Latency {
     /// Rounds with all clusters
     #[arg(long, default_value_t = 20)]
     fan_rounds: usize,
-    /// Only these phases: one, many, status, fan
+    /// Only these phases: floor, one, many, status, fan
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -60,6 +60,9 @@ impl Latency {
         let mut rig = Rig::start(folder).await?;
         let (created, joined) = rig.grow(2, "small").await?;
         report.line(&format!("2 clusters: spaces {} ms, joined and available {} ms", ms(created), ms(joined)))?;
+        if self.wants("floor") {
+            floor(&mut rig, report, self.rounds).await?;
+        }
         if self.wants("one") {
             let title = "1 object -> 1 cluster (2 clusters joined)";
             one_to_one(&mut rig, report, "one", title, self.rounds).await?;
@@ -99,6 +102,7 @@ fn probe<W: Write>(report: &mut Report<W>, folder: &Path, name: &str) -> Result<
 /// What the rounds of one phase add up to.
 struct Phase {
     before: Metrics,
+    ticks: Ticks,
     operations: Vec<Operation>,
 }
 
@@ -124,7 +128,7 @@ impl Phase {
             moments: Vec::new(),
             marks: Vec::new(),
         };
-        Self { before: rig.metrics(), operations: names.iter().map(operation).collect() }
+        Self { before: rig.metrics(), ticks: Ticks::now(), operations: names.iter().map(operation).collect() }
     }
 
     fn report<W: Write>(&self, rig: &Rig, report: &mut Report<W>, key: &str) -> Result<Syncs> {
@@ -143,9 +147,14 @@ impl Phase {
         report.table(&header, &rows)?;
         let syncs = Syncs::between(&self.before, &rig.metrics());
         report.line(&syncs.text())?;
+        let (busy, stolen) = Ticks::now().since(self.ticks);
+        report.line(&format!("processors: {busy} % busy, {stolen} % stolen by the host"))?;
         let operations = self.operations.iter().map(|operation| (operation.name.to_owned(), operation.json()));
         let operations: serde_json::Map<_, _> = operations.collect();
-        report.keep(key, json!({"operations": operations, "fsyncs": syncs.json()}));
+        report.keep(
+            key,
+            json!({"operations": operations, "fsyncs": syncs.json(), "busy_percent": busy, "stolen_percent": stolen}),
+        );
         Ok(syncs)
     }
 }
@@ -345,6 +354,37 @@ async fn one_to_one<W: Write>(
         report.table(&["space/resource", "change", "per operation"], &rows)?;
         report.keep(&format!("{set}/{}/writes", operation.name), json);
     }
+    Ok(())
+}
+
+/// What one request costs on this machine now, with nothing behind it: every latency is a few of these.
+async fn floor<W: Write>(rig: &mut Rig, report: &mut Report<W>, count: usize) -> Result<()> {
+    let set = "floor";
+    rig.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {set}\n")).await?;
+    let name = ObjectName::namespaced(set, "read");
+    let wds = rig.wds.clone();
+    wds.create::<Value>(&CONFIG_MAPS, set, &config_map(set, &name.name)).await?;
+    let mut phase = Phase::new(rig, &["get, back to back", "get, after a pause", "create, after a pause"]);
+    for round in 0..count {
+        for (operation, pause) in [(0, false), (1, true), (2, true)] {
+            if pause {
+                rig.settle().await?;
+            }
+            let object = config_map(set, &format!("written-{round:04}"));
+            let doing = async {
+                match operation {
+                    2 => wds.create::<Value>(&CONFIG_MAPS, set, &object).await.map(drop)?,
+                    _ => wds.get::<Value>(&CONFIG_MAPS, &name).await.map(drop)?,
+                }
+                Ok(())
+            };
+            let mut timed = rig.timed(0, doing, |_| None::<()>).await?;
+            timed.seen.push(timed.answered.saturating_sub(timed.sent));
+            phase.operations[operation].add(&timed, None, Vec::new());
+        }
+    }
+    report.heading("one request over HTTPS, answered by the WDS")?;
+    phase.report(rig, report, set)?;
     Ok(())
 }
 

@@ -28,6 +28,36 @@ pub(crate) fn conditions() -> Value {
     })
 }
 
+/// Processor time of all processors together since the start of the machine, in ticks.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ticks {
+    total: u64,
+    idle: u64,
+    /// Time that this virtual machine wanted to run and its host did not let it.
+    stolen: u64,
+}
+
+impl Ticks {
+    pub(crate) fn now() -> Self {
+        Self::parse(&read("/proc/stat"))
+    }
+
+    fn parse(stat: &str) -> Self {
+        let first = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<u64> = first.split_whitespace().skip(1).take(8).filter_map(|text| text.parse().ok()).collect();
+        let tick = |index: usize| ticks.get(index).copied().unwrap_or_default();
+        Self { total: ticks.iter().sum(), idle: tick(3) + tick(4), stolen: tick(7) }
+    }
+
+    /// Parts of a hundred since then: busy, and stolen.
+    pub(crate) fn since(self, before: Self) -> (u64, u64) {
+        let total = (self.total - before.total).max(1);
+        let stolen = self.stolen - before.stolen;
+        let busy = total.saturating_sub(self.idle - before.idle).saturating_sub(stolen);
+        (busy * 100 / total, stolen * 100 / total)
+    }
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
@@ -56,4 +86,16 @@ pub(crate) fn probe_line(sample: &Sample) -> String {
         milliseconds(sample.max()),
         sample.count()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_and_stolen() {
+        let before = Ticks::parse("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1 2\n");
+        let after = Ticks::parse("cpu  110 0 110 860 0 0 0 20 0 0\n");
+        assert_eq!(after.since(before), (20, 20));
+    }
 }

@@ -27,7 +27,7 @@ const IN_FLIGHT: usize = 64;
 const IDLE_TIME: Duration = Duration::from_secs(5);
 /// After what was asked of a server, it is left alone this long before its memory is read.
 const REST_TIME: Duration = Duration::from_secs(1);
-/// How long a command of the product may take.
+/// How often a server or the commands are started.
 const STARTS: usize = 10;
 
 /// Memory, cold start, restart after kill -9, and idle processor time of a server process
@@ -58,10 +58,6 @@ impl Home {
         self.folder.join("data")
     }
 
-    fn kubeconfig(&self) -> PathBuf {
-        self.folder.join("kubeconfig")
-    }
-
     fn serve(&self) -> Result<Process> {
         Process::start(&self.programs.join("kubestellar"), &self.data())
     }
@@ -72,7 +68,7 @@ impl Home {
         let output = Command::new(self.programs.join("kflex"))
             .args(words)
             .env("HOME", &self.folder)
-            .env("KUBECONFIG", self.kubeconfig())
+            .env("KUBECONFIG", self.folder.join("kubeconfig"))
             .env("KUBESTELLAR_DATA", self.data())
             .output()
             .context("start kflex")?;
@@ -82,10 +78,11 @@ impl Home {
         Ok(watch.elapsed())
     }
 
-    /// The hosting space's administrator, as the server left word of it; its kubeconfig becomes the user's.
-    fn adopt(&self) -> Result<()> {
-        std::fs::copy(self.data().join("admin.kubeconfig"), self.kubeconfig()).context("copy the kubeconfig")?;
-        Ok(())
+    /// `kflex init`: the server that it started, and how long it took.
+    fn init(&self) -> Result<(Background, Duration)> {
+        let duration = self.kflex(&["init", "--listen", &free_address()?])?;
+        let word = std::fs::read_to_string(self.data().join("server.pid")).context("read the server's word")?;
+        Ok((Background(word.trim().parse().context("the server's process number")?), duration))
     }
 
     fn client(&self, file: &Path, context: Option<&str>) -> Result<Client> {
@@ -116,8 +113,7 @@ impl Memory {
     async fn empty_spaces<W: Write>(&self, report: &mut Report<W>, folder: &Path, programs: &Path) -> Result<()> {
         report.heading("memory of an idle server")?;
         let home = Home::new(folder, "spaces", programs)?;
-        let server = home.serve()?;
-        home.adopt()?;
+        let (server, _) = home.init()?;
         home.kflex(&["create", "space-000", "--type", "k8s"])?;
         tokio::time::sleep(REST_TIME).await;
         let one = server.usage()?;
@@ -127,8 +123,8 @@ impl Memory {
         }
         tokio::time::sleep(REST_TIME).await;
         let many = server.usage()?;
-        let idle = idle(&server).await?;
-        server.kill()?;
+        let idle = idle(|| server.usage()).await?;
+        drop(server);
         let server = home.serve()?;
         let restarted_after = server.ready_after;
         tokio::time::sleep(REST_TIME).await;
@@ -216,7 +212,7 @@ impl Memory {
             if starts.count() == STARTS {
                 report.line(&format!("listing all after the restart: {} ms", ms(listed)))?;
                 tokio::time::sleep(REST_TIME).await;
-                let idle = idle(&server).await?;
+                let idle = idle(|| server.usage()).await?;
                 report.line(&format!("idle for {} s: {} ms of processor time", IDLE_TIME.as_secs(), ms(idle)))?;
             }
             server.kill()?;
@@ -254,10 +250,7 @@ fn three_commands<W: Write>(report: &mut Report<W>, folder: &Path, programs: &Pa
     let mut steps = [Sample::default(), Sample::default(), Sample::default()];
     for round in 0..STARTS {
         let home = Home::new(folder, &format!("commands-{round}"), programs)?;
-        let listen = free_address()?;
-        let init = home.kflex(&["init", "--listen", &listen])?;
-        let said = std::fs::read_to_string(home.data().join("server.pid")).context("read the server's word")?;
-        let _server = Background(said.trim().parse().context("the server's process number")?);
+        let (_server, init) = home.init()?;
         let imbs = home.kflex(&["create", "imbs"])?;
         let wds = home.kflex(&["create", "wds"])?;
         totals.add(init + imbs + wds);
@@ -303,10 +296,10 @@ fn free_address() -> Result<String> {
 }
 
 /// Processor time of a server that nobody asks anything.
-async fn idle(server: &Process) -> Result<Duration> {
-    let before = server.usage()?.processor;
+async fn idle(usage: impl Fn() -> Result<Usage>) -> Result<Duration> {
+    let before = usage()?.processor;
     tokio::time::sleep(IDLE_TIME).await;
-    Ok(server.usage()?.processor.saturating_sub(before))
+    Ok(usage()?.processor.saturating_sub(before))
 }
 
 /// What tells whether an object is the same: its uid and its resourceVersion, by name.

@@ -12,6 +12,9 @@ use std::time::Duration;
 const READY_LINE: &str = "ready";
 /// The unit of the times in `/proc/PID/stat`: USER_HZ is 100 on every Linux.
 const TICK: Duration = Duration::from_millis(10);
+/// How often, and at what distance, it is looked whether a killed server has ended.
+const END_LOOKS: u32 = 1000;
+const END_LOOK_AFTER: Duration = Duration::from_millis(2);
 
 /// A running `kubestellar serve`. It is killed when dropped.
 pub(crate) struct Process {
@@ -67,9 +70,24 @@ impl Drop for Process {
 /// A server that a command started in the background, by its process number. It is killed when dropped.
 pub(crate) struct Background(pub(crate) u32);
 
+impl Background {
+    /// What the kernel says of it now.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        Usage::of(self.0)
+    }
+}
+
 impl Drop for Background {
     fn drop(&mut self) {
+        let folder = PathBuf::from(format!("/proc/{}", self.0));
         Command::new("kill").args(["-9", &self.0.to_string()]).status().ok();
+        // It lets its data folder go only when it has ended. It is nobody's child here, so there is nothing to wait on.
+        for _ in 0..END_LOOKS {
+            if !folder.exists() {
+                return;
+            }
+            std::thread::sleep(END_LOOK_AFTER);
+        }
     }
 }
 
