@@ -115,6 +115,44 @@ pub fn merge_hosting(set: &mut KubeconfigSet, name: &str, given: &Kubeconfig, no
     Ok(())
 }
 
+/// [`merge_hosting`] for a server that ran already: where the context is the hosting one already, it is brought up to
+/// date, and the user stays in the context that is current. Whether it was made the current one.
+///
+/// # Errors
+/// As [`merge_space`].
+pub fn refresh_hosting(set: &mut KubeconfigSet, name: &str, given: &Kubeconfig, now: Timestamp) -> Result<bool> {
+    let known = set.get(Section::Contexts, name).is_some() && hosting(set) == Hosting::Named(name.to_owned());
+    if known && set.current_context().is_some() {
+        return merge_context(set, name, given).map(|()| false);
+    }
+    merge_hosting(set, name, given, now).map(|()| true)
+}
+
+/// Gives the contexts of kflex that lead to a server its new address. URLs are without a path. Returns the contexts.
+pub fn move_server(set: &mut KubeconfigSet, old: &str, new: &str) -> Vec<String> {
+    let names: Vec<String> = set.names(Section::Contexts).into_iter().map(str::to_owned).collect();
+    let mut moved = Vec::new();
+    for context in names {
+        let cluster = cluster_name(&context);
+        let Some(mut content) = set.get(Section::Clusters, &cluster).cloned() else { continue };
+        let path = content.get("server").and_then(Value::as_str).and_then(|server| server.strip_prefix(old));
+        // The same beginning is not the same address: :9443 and :94430.
+        let path = path.filter(|path| path.is_empty() || path.starts_with('/')).map(str::to_owned);
+        if let Some(path) = path.filter(|_| is_named_as_ours(set, &context)) {
+            content["server"] = format!("{new}{path}").into();
+            set.set(Section::Clusters, &cluster, content);
+            moved.push(context);
+        }
+    }
+    moved
+}
+
+/// The contexts of some spaces, under whichever names the user gave them.
+pub fn contexts_of<'a>(set: &'a KubeconfigSet, spaces: &[String]) -> Vec<&'a str> {
+    let of_one = |context: &&str| space_of(set, context).is_some_and(|of| spaces.iter().any(|space| space == of));
+    set.names(Section::Contexts).into_iter().filter(of_one).collect()
+}
+
 fn merge_context(set: &mut KubeconfigSet, name: &str, given: &Kubeconfig) -> Result<()> {
     let incomplete = |what: &str| Error::new(format!("the kubeconfig given for {name} has no {what}"));
     let chosen = given.current_context().or_else(|| given.names(Section::Contexts).first().copied());
@@ -407,6 +445,57 @@ mod tests {
         assert_eq!(hosting(&held), Hosting::Named("host".into()));
         // Its own entries had other names: they stay for whoever else uses them.
         assert!(held.get(Section::Clusters, "kind").is_some());
+    }
+
+    #[test]
+    fn a_server_that_ran_already_does_not_take_the_user_away() {
+        let mut held = set(THEIRS);
+        assert!(refresh_hosting(&mut held, "host", &given(), NOW).unwrap(), "it was not known");
+        assert_eq!(held.current_context(), Some("host"));
+        held.set_current_context("kind");
+        held.set(Section::Users, "host-admin", json!({"token": "old"}));
+        assert!(!refresh_hosting(&mut held, "host", &given(), NOW).unwrap());
+        assert_eq!(held.current_context(), Some("kind"));
+        assert_eq!(held.get(Section::Users, "host-admin").unwrap()["client-key-data"], "Yg==");
+        held.set_current_context("");
+        assert!(refresh_hosting(&mut held, "host", &given(), NOW).unwrap(), "there was no current context");
+        set_hosting(&mut held, "kind", NOW).unwrap();
+        held.set_current_context("kind");
+        assert!(refresh_hosting(&mut held, "host", &given(), NOW).unwrap(), "another one was the hosting context");
+    }
+
+    #[test]
+    fn a_server_that_moved() {
+        const OLD: &str = "https://127.0.0.1:9443";
+        const NEW: &str = "https://127.0.0.1:9444";
+        #[track_caller]
+        fn check(context: &str, cluster: &str, server: &str, expected: &str) {
+            let mut held = set(THEIRS);
+            held.set(Section::Contexts, context, json!({"cluster": cluster, "user": "u"}));
+            held.set(Section::Clusters, cluster, json!({"server": server, "certificate-authority-data": "YQ=="}));
+            let moved = move_server(&mut held, OLD, NEW);
+            let entry = held.get(Section::Clusters, cluster).unwrap();
+            assert_eq!(entry["server"], expected, "{context} {cluster} {server}");
+            assert_eq!(entry["certificate-authority-data"], "YQ==");
+            assert_eq!(moved, if server == expected { vec![] } else { vec![context] }, "{context} {cluster} {server}");
+        }
+        check("wds1", "wds1-cluster", &format!("{OLD}/spaces/wds1"), &format!("{NEW}/spaces/wds1"));
+        check("hosting", "hosting-cluster", OLD, NEW);
+        check("wds1", "wds1-cluster", &format!("{OLD}0/spaces/wds1"), &format!("{OLD}0/spaces/wds1"));
+        check("wds1", "wds1-cluster", "https://elsewhere:9443", "https://elsewhere:9443");
+        check("mine", "other", &format!("{OLD}/spaces/wds1"), &format!("{OLD}/spaces/wds1"));
+        check("wds1", "wds2-cluster", OLD, OLD);
+        check("wds1", "wds1-cluster", "", "");
+    }
+
+    #[test]
+    fn contexts_of_spaces() {
+        let mut held = set(THEIRS);
+        merge_space(&mut held, "its1", &given(), NOW).unwrap();
+        merge_space(&mut held, "wds1", &given(), NOW).unwrap();
+        rename_context(&mut held, "its1", "inventory", false, NOW).unwrap();
+        assert_eq!(contexts_of(&held, &["its1".to_owned(), "kind".to_owned()]), ["inventory"]);
+        assert!(contexts_of(&held, &[]).is_empty());
     }
 
     #[test]

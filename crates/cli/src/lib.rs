@@ -7,6 +7,7 @@ pub mod clusters;
 pub mod contexts;
 mod error;
 pub mod kflex;
+mod kind_of_space;
 mod output;
 mod places;
 mod session;

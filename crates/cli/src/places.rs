@@ -4,7 +4,7 @@
 //! Binding names it, *sent* when a ManifestWork in the cluster's mailbox holds it, *done* when the cluster's agent says
 //! that it applied it, *seen* when its status has come back.
 
-use crate::{Error, Result, Session, contexts, table};
+use crate::{Error, Result, Session, contexts, kind_of_space, table};
 use api::control::{BINDINGS, Binding};
 use api::space::{CONTROL_PLANES, ControlPlane};
 use api::work::{BINDING_LABEL, MANIFEST_WORKS, ManifestCondition, ManifestWork, WDS_LABEL, WORK_STATUSES, WorkStatus};
@@ -188,6 +188,7 @@ impl Where {
         let context =
             context.ok_or_else(|| Error::new("the kubeconfig has no current context").hint("give --context"))?;
         let wds = session.client(Some(&context))?;
+        kind_of_space::check(session, &wds, Some(&context), kind_of_space::WDS).await?;
         let wds_name = self
             .wds
             .clone()
@@ -197,7 +198,9 @@ impl Where {
             Some(its) => its.clone(),
             None => its_of(session, &wds_name).await?,
         };
-        let text = table_of(&wds, &session.client(Some(&its))?, &wds_name, self.policy.as_deref()).await?;
+        let its_client = session.client(Some(&its))?;
+        kind_of_space::check(session, &its_client, Some(&its), kind_of_space::ITS).await?;
+        let text = table_of(&wds, &its_client, &wds_name, self.policy.as_deref()).await?;
         session.output.text(text.unwrap_or_else(|| "Nothing is bound to any cluster.\n".to_owned()));
         Ok(())
     }

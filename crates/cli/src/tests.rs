@@ -240,6 +240,9 @@ async fn a_cluster_asks_and_is_let_in() {
     };
     let unknown = Join { wec_context: Some("moon".into()), ..join.clone() }.run(&session).await.unwrap_err();
     assert!(unknown.to_string().starts_with("--wec-context: "), "{unknown}");
+    let astray = Join { hub_context: HOSTING_CONTEXT.into(), ..join.clone() }.run(&session).await.unwrap_err();
+    let complaint = format!("context {HOSTING_CONTEXT} is not an ITS: it does not serve ManagedClusters");
+    assert_eq!((astray.to_string(), astray.hint_text()), (complaint, Some("context its1 is an ITS")));
     let file = join.run(&session).await.unwrap();
     assert!(page.text().contains("kubestellar accept c1 --context its1"), "{}", page.text());
 

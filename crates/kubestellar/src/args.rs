@@ -10,7 +10,7 @@ use cli::kflex::{self, GlobalFlags, KflexCommand};
 use cli::{Environment, GetCommand, Session};
 use client::kubeconfig::Kubeconfig;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::Layer;
@@ -28,7 +28,7 @@ pub enum Program {
 }
 
 /// Where a server listens unless it is told: the port of KubeFlex.
-const LISTEN: &str = "127.0.0.1:9443";
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9443);
 
 #[derive(Parser)]
 #[command(name = "kubestellar", version, about = "Apply Kubernetes objects once; have them in many clusters")]
@@ -85,7 +85,7 @@ struct ServeArgs {
     #[arg(long, env = "KUBESTELLAR_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     /// Where to listen
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = LISTEN)]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = LISTEN)]
     listen: SocketAddr,
     /// A name or address by which clients reach the server; may be given several times, the first is advertised
     #[arg(long = "host", value_name = "HOST")]
@@ -97,9 +97,9 @@ struct InitArgs {
     /// Where everything is kept
     #[arg(long, env = "KUBESTELLAR_DATA", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = LISTEN)]
-    listen: SocketAddr,
+    /// Where to listen; where the server of this folder listened before, or 127.0.0.1:9443, if not given
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
 }
 
 /// Runs a program to its end.
@@ -196,13 +196,26 @@ pub(crate) async fn end_asked() {
 
 fn init(args: InitArgs, environment: &Environment, session: &Session) -> Result<()> {
     let data = data_folder(args.data_dir, environment)?;
-    let (running, started) = background::start(&data, args.listen)?;
+    let before = background::remembered(&data)?;
+    let (running, started) = background::start(&data, args.listen, before.as_ref(), LISTEN)?;
     let file = background::kubeconfig_file(&data);
     let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
     let given = Kubeconfig::parse(&text).map_err(|error| anyhow!("{}: {error}", file.display()))?;
-    kflex::install_hosting(session, &given)?;
+    let moved =
+        before.as_ref().map(|before| (before.url.as_str(), running.url.as_str())).filter(|(old, new)| old != new);
+    let installed = kflex::install_own(session, &given, !started, moved)?;
+    // Only now: if the kubeconfig could not be written, the next try still knows the address that is to be replaced.
+    background::remember(&data, &running)?;
     let what = if started { "Started a server" } else { "A server is running already" };
     session.output.done(format!("{what} at {} (process {}, data in {})", running.url, running.pid, data.display()));
-    session.output.done(format!("Switched to context {}", kflex::HOSTING_CONTEXT));
+    if !installed.moved.is_empty() {
+        let names = installed.moved.join(", ");
+        session.output.done(format!("The address has changed, also in the kubeconfig, of contexts {names}"));
+    }
+    session.output.done(match installed.current {
+        None => format!("Switched to context {}", kflex::HOSTING_CONTEXT),
+        Some(current) if current == kflex::HOSTING_CONTEXT => format!("The current context is {current}"),
+        Some(current) => format!("The current context is still {current}; kflex ctx switches to the hosting one"),
+    });
     Ok(())
 }

@@ -9,9 +9,11 @@ use anyhow::{Context, Result};
 use api::SpaceName;
 use apiserver::{Config, Server};
 use clock::SharedClock;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Limits, Visibility};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -19,6 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 /// The space at the root, which holds the ControlPlanes.
 pub const HOSTING: &str = "hosting";
+
+/// How long an address may stay taken: a process that was killed holds its socket until the system has taken it apart.
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait between two tries.
+const BIND_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a server is told.
 #[derive(Clone, Debug)]
@@ -37,9 +44,24 @@ pub struct Serve {
     pub url: String,
     /// The API server, for those who measure it.
     pub server: Server,
+    address: SocketAddr,
     data: Option<PathBuf>,
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
+}
+
+/// Binds an address, with patience for one that is about to become free.
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && waited < BIND_PATIENCE => {
+                tokio::time::sleep(BIND_PAUSE).await;
+                waited += BIND_PAUSE;
+            }
+            bound => return bound,
+        }
+    }
 }
 
 impl Serve {
@@ -48,7 +70,7 @@ impl Serve {
     /// # Errors
     /// If the data folder, the address or a certificate cannot be used.
     pub async fn start(options: Options, clock: SharedClock) -> Result<Self> {
-        let listener = TcpListener::bind(options.listen).await.with_context(|| {
+        let listener = bind(options.listen).await.with_context(|| {
             format!("listen on {} (hint: `--listen` chooses another address and port)", options.listen)
         })?;
         let address = listener.local_addr().context("the listener's address")?;
@@ -106,7 +128,7 @@ impl Serve {
                 tracing::error!(%error, "the hosting controller ended");
             }
         });
-        let serve = Self { url, server, data: options.data, tasks, shutdown };
+        let serve = Self { url, server, address, data: options.data, tasks, shutdown };
         serve.leave_word()?;
         Ok(serve)
     }
@@ -126,7 +148,8 @@ impl Serve {
         let access = self.hosting_access()?;
         let kubeconfig = crate::host::kubeconfig(HOSTING, &access)?;
         serving::write_private(&background::kubeconfig_file(data), kubeconfig.as_bytes())?;
-        background::leave_word(data, &Running { pid: std::process::id(), url: self.url.clone() })
+        let running = Running { pid: std::process::id(), url: self.url.clone(), listen: Some(self.address) };
+        background::leave_word(data, &running)
     }
 
     /// Runs until `signal`, or until a part that everything needs ends by itself.

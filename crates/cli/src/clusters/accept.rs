@@ -4,7 +4,7 @@
 //! agent asks for. The command gives both, also to requests that come while it waits, until the agent has joined.
 
 use super::{ACCEPTED, AVAILABLE, CLUSTER_LABEL, JOINED, MANAGED_CLUSTERS, SIGNING_REQUESTS};
-use crate::{Error, Result, Session};
+use crate::{Error, Result, Session, kind_of_space};
 use api::{Condition, ConditionStatus, Object, ObjectMeta, ObjectName, Timestamp, set_condition};
 use client::{Client, Patch, Reflector, Selection};
 use serde::Deserialize;
@@ -126,6 +126,7 @@ impl Accept {
     /// If the ITS does not answer, or a cluster is not available in time.
     pub async fn run(self, session: &Session) -> Result<()> {
         let client = session.client(self.context.as_deref())?.with_field_manager("kubestellar-accept");
+        kind_of_space::check(session, &client, self.context.as_deref(), kind_of_space::ITS).await?;
         for cluster in &self.clusters {
             let message = format!("Accepting cluster {cluster}...");
             session.output.step(&message, self.accept(session, &client, cluster)).await?;

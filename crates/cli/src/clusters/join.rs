@@ -4,7 +4,7 @@
 //! the cluster. Entry is granted by `kubestellar accept`.
 
 use super::SECRETS;
-use crate::{Error, Result, Session};
+use crate::{Error, Result, Session, kind_of_space};
 use api::{Object, ObjectName, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -69,6 +69,7 @@ impl Join {
         check_context(&set, &self.hub_context, "--hub-context")?;
         let mut hub = set.endpoint(Some(&self.hub_context))?;
         let client = Client::https(hub.clone())?.with_field_manager("kubestellar-join");
+        kind_of_space::check(session, &client, Some(&self.hub_context), kind_of_space::ITS).await?;
         let expires = expiration(session.now(), self.token_hours);
         let token = issue(&client, name, expires).await.map_err(|error| {
             error.during(format!("the bootstrap token cannot be made in context {}", self.hub_context))

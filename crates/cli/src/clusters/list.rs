@@ -1,7 +1,7 @@
 //! `kubestellar clusters`: the inventory.
 
 use super::{ACCEPTED, AVAILABLE, JOINED, MANAGED_CLUSTERS};
-use crate::{Result, Session, age, table};
+use crate::{Result, Session, age, kind_of_space, table};
 use api::{Condition, ConditionStatus, ObjectMeta, Timestamp};
 use client::ListParams;
 use serde::Deserialize;
@@ -44,6 +44,7 @@ impl Clusters {
     /// If the ITS does not answer.
     pub async fn run(self, session: &Session) -> Result<()> {
         let client = session.client(self.context.as_deref())?;
+        kind_of_space::check(session, &client, self.context.as_deref(), kind_of_space::ITS).await?;
         let params = ListParams::labels(self.selector);
         let list = client.list::<ManagedCluster>(&MANAGED_CLUSTERS, "", &params).await?;
         if list.items.is_empty() {

@@ -10,7 +10,7 @@ pub use list::Clusters;
 
 use api::Resource;
 
-static MANAGED_CLUSTERS: Resource =
+pub(crate) static MANAGED_CLUSTERS: Resource =
     Resource::cluster("cluster.open-cluster-management.io", "v1", "managedclusters", "ManagedCluster");
 static SIGNING_REQUESTS: Resource =
     Resource::cluster("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest");

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// The variable of a WDS, or of a simulated WEC, that names its ITS.
 const ITS_VARIABLE: &str = "ITSName";
 
+/// The server's own space: a space of this name would be taken for it.
+const RESERVED: &str = "hosting";
+
 /// Creates a space
 #[derive(Clone, Debug, clap::Args)]
 pub struct Create {
@@ -91,6 +94,14 @@ fn type_of_name(name: &str) -> SpaceType {
     }
 }
 
+/// What to say about a type that nobody chose.
+fn unasked(create: &Create, type_: SpaceType) -> Option<String> {
+    (create.type_.is_none() && type_ == SpaceType::K8s).then(|| {
+        let name = &create.name;
+        format!("  type k8s, a plain space: no --type was given, and {name} begins with none of imbs, its, wds")
+    })
+}
+
 /// The value of the role label, and `spec.type`.
 const fn meaning(type_: SpaceType) -> (Option<&'static str>, &'static str) {
     match type_ {
@@ -124,6 +135,10 @@ fn plan(create: &Create) -> Result<(SpaceType, ControlPlane)> {
     let complaints = machinery::name::dns_label(name);
     if !complaints.is_empty() {
         return Err(Error::new(format!("{name:?} cannot be the name of a space: {}", complaints.join("; "))));
+    }
+    if name == RESERVED {
+        return Err(Error::new(format!("the name {name} is reserved: it is that of the server's own space"))
+            .hint("choose another name; kflex ctx switches to the server's own space"));
     }
     let type_ = create.type_.unwrap_or_else(|| type_of_name(name));
     if type_ == SpaceType::External {
@@ -213,6 +228,9 @@ impl Create {
         } else {
             format!("Control plane {name} of type {type_} exists already")
         });
+        if let Some(note) = unasked(&self, type_).filter(|_| made) {
+            session.output.line(note);
+        }
         let timeout = Duration::from_secs(self.timeout);
         let ready = wait_ready(session, &client, name, timeout);
         let plane = session.output.step("Waiting for API server to become ready...", ready).await?;
@@ -291,6 +309,22 @@ mod tests {
         check("ext -t external", "a cluster that is there already is not created");
         assert!(planned("Wds").unwrap_err().to_string().contains("cannot be the name of a space"));
         assert!(planned("a --type moon").is_err());
+        let reserved = "the name hosting is reserved: it is that of the server's own space";
+        check("hosting", reserved);
+        check("hosting --type host", reserved);
+        check("hosting1", "k8s - - {} {}");
+    }
+
+    #[test]
+    fn a_type_that_nobody_chose_is_said() {
+        let said = |line: &str| {
+            let arguments = std::iter::once("create").chain(line.split_whitespace());
+            let create = Line::try_parse_from(arguments).unwrap().create;
+            let (type_, _) = plan(&create).unwrap();
+            unasked(&create, type_).is_some()
+        };
+        let seen = ["dev", "dev -t k8s", "its1", "wds1", "dev -t wds"].map(said);
+        assert_eq!(seen, [true, false, false, false, false]);
     }
 
     #[test]

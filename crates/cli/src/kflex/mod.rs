@@ -99,6 +99,39 @@ pub fn install_hosting(session: &Session, given: &Kubeconfig) -> Result<()> {
     session.edit(|set| contexts::merge_hosting(set, HOSTING_CONTEXT, given, now))
 }
 
+/// What became of the kubeconfig.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Installed {
+    /// The context that stayed the current one; none, if [`HOSTING_CONTEXT`] was made it.
+    pub current: Option<String>,
+    /// The contexts that got a new address.
+    pub moved: Vec<String>,
+}
+
+/// [`install_hosting`] for this machine's own server. If it ran `already`, a user who has its context stays in the
+/// current one. If it has `moved` from one URL to another, the contexts of its spaces follow.
+///
+/// # Errors
+/// As [`install_hosting`].
+pub fn install_own(
+    session: &Session,
+    given: &Kubeconfig,
+    already: bool,
+    moved: Option<(&str, &str)>,
+) -> Result<Installed> {
+    let now = session.now();
+    session.edit(|set| {
+        let moved = moved.map(|(old, new)| contexts::move_server(set, old, new)).unwrap_or_default();
+        let switched = if already {
+            contexts::refresh_hosting(set, HOSTING_CONTEXT, given, now)?
+        } else {
+            contexts::merge_hosting(set, HOSTING_CONTEXT, given, now).map(|()| true)?
+        };
+        let current = if switched { None } else { set.current_context().map(str::to_owned) };
+        Ok(Installed { current, moved })
+    })
+}
+
 /// Reads a ControlPlane.
 async fn control_plane(client: &Client, name: &str) -> Result<ControlPlane> {
     let found: Option<ControlPlane> = client.find(&CONTROL_PLANES, &ObjectName::cluster(name)).await?;
