@@ -10,6 +10,10 @@ mod local;
 mod serve;
 mod serving;
 
+/// For every program of this crate, and for those that measure it: see the workspace's Cargo.toml for the reason.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use args::{Program, main};
 pub use fleet::{Cluster, Fleet};
 pub use serve::{HOSTING, Options, Serve};
