@@ -58,11 +58,13 @@ pub(crate) fn unsupported(accepted: &[&str]) -> Status {
 
 /// 413 for a body above the limit.
 pub(crate) fn check_size(bytes: &[u8]) -> Result<()> {
-    if bytes.len() > BODY_BYTES_MAX {
-        let message = format!("Request entity too large: limit is {BODY_BYTES_MAX}");
-        return Err(Status::failure(Reason::RequestEntityTooLarge, message).into());
-    }
-    Ok(())
+    if bytes.len() > BODY_BYTES_MAX { Err(oversize().into()) } else { Ok(()) }
+}
+
+/// 413
+pub(crate) fn oversize() -> Status {
+    let message = format!("Request entity too large: limit is {BODY_BYTES_MAX}");
+    Status::failure(Reason::RequestEntityTooLarge, message)
 }
 
 /// Reads a body that holds an object.

@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod rbac;
 
 mod beside;
+mod body;
 mod call;
 mod controllers;
 mod crd;

@@ -5,10 +5,12 @@
 //! not break the connection).
 
 use crate::authn::Presented;
-use crate::{Body, Server, respond};
+use crate::{Body, Server, body, respond};
 use api::{Reason, SpaceName, Status};
+use futures_util::StreamExt;
 use http::{Request, Response, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -28,8 +30,6 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// The largest request body: the stock server's limit.
-pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// Open connections at once; at about 30 KB each this bounds their memory to 600 MB.
 const CONNECTIONS_MAX: usize = 20_000;
 /// Streams that a client may have open on one connection; Go clients open a second connection when it is full.
@@ -51,7 +51,7 @@ pub enum Error {
     Pem(#[source] rustls::pki_types::pem::Error),
 }
 
-/// Serves until `shutdown`.
+/// Serves until `shutdown`: then watches end at once, and other requests are answered within [`DRAIN_TIME_MAX`].
 ///
 /// # Errors
 /// If the serving certificate (PEM chain and PKCS #8 key) cannot be used.
@@ -70,9 +70,9 @@ pub async fn listen(
             accepted = accept(&listener, &connections) => accepted,
         };
         let Some((stream, permit)) = accepted else { continue };
-        let (server, acceptor, watcher) = (server.clone(), acceptor.clone(), graceful.watcher());
+        let (server, acceptor, watcher, end) = (server.clone(), acceptor.clone(), graceful.watcher(), shutdown.clone());
         tokio::spawn(async move {
-            serve_connection(server, acceptor, stream, watcher).await;
+            serve_connection(server, acceptor, stream, watcher, end).await;
             drop(permit);
         });
     }
@@ -108,6 +108,7 @@ async fn serve_connection(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     watcher: hyper_util::server::graceful::Watcher,
+    shutdown: CancellationToken,
 ) {
     let stream = match tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -119,8 +120,8 @@ async fn serve_connection(
         Arc::new(read)
     });
     let service = service_fn(move |request| {
-        let (server, presented) = (server.clone(), presented.clone());
-        async move { Ok::<_, Infallible>(answer(&server, presented.as_deref(), request).await) }
+        let (server, presented, shutdown) = (server.clone(), presented.clone(), shutdown.clone());
+        async move { Ok::<_, Infallible>(answer(&server, presented.as_deref(), request, shutdown).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIME_MAX);
@@ -133,14 +134,20 @@ async fn serve_connection(
 
 /// One request of the outside: which space, who, and then the space's answer.
 ///
-/// `presented` is `None` without a client certificate, and `Some(None)` with one that cannot be read.
-async fn answer(server: &Server, presented: Option<&Option<Presented>>, request: Request<Incoming>) -> Response<Body> {
+/// `presented` is `None` without a client certificate, and `Some(None)` with one that cannot be read. A watch ends at
+/// `shutdown`.
+async fn answer(
+    server: &Server,
+    presented: Option<&Option<Presented>>,
+    request: Request<Incoming>,
+    shutdown: CancellationToken,
+) -> Response<Body> {
     let (mut head, body) = request.into_parts();
     let (space, uri) = split(&head.uri);
     let space = space.unwrap_or_else(|| server.hosting_space());
+    // No credential is good in a space that is not there; a 404 would tell strangers which ones are.
     if !server.has_space(&space) {
-        let status = Status::failure(Reason::NotFound, format!("there is no space {space:?}", space = space.as_str()));
-        return respond::status(&status);
+        return unauthorized();
     }
     head.uri = uri;
     let bearer = head.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -154,17 +161,29 @@ async fn answer(server: &Server, presented: Option<&Option<Presented>>, request:
         }
     };
     let Some(identity) = identity else {
-        return respond::status(&Status::failure(Reason::Unauthorized, "Unauthorized"));
+        return unauthorized();
     };
-    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!("Request entity too large: limit is {BODY_BYTES_MAX}");
-            return respond::status(&Status::failure(Reason::RequestEntityTooLarge, message));
-        }
-        Err(error) => return respond::status(&Status::bad_request(format!("the request body broke off: {error}"))),
+    let body = match body::read(&head.headers, body).await {
+        Ok(body) => body,
+        Err(status) => return respond::status(&status),
     };
-    server.handle(&space, identity, store::Visibility::Durable, Request::from_parts(head, body)).await
+    let answer = server.handle(&space, identity, store::Visibility::Durable, Request::from_parts(head, body)).await;
+    until(answer, shutdown)
+}
+
+fn unauthorized() -> Response<Body> {
+    respond::status(&Status::failure(Reason::Unauthorized, "Unauthorized"))
+}
+
+/// Ends a body that is a stream (a watch) with the listener; one that is whole is sent whole.
+fn until(answer: Response<Body>, shutdown: CancellationToken) -> Response<Body> {
+    if answer.body().size_hint().exact().is_some() {
+        return answer;
+    }
+    answer.map(|body| {
+        let frames = BodyStream::new(body).take_until(shutdown.cancelled_owned());
+        StreamBody::new(frames).boxed_unsync()
+    })
 }
 
 /// Takes `/spaces/NAME` off a path.

@@ -4,6 +4,9 @@ use api::Cause;
 use serde_json::{Map, Value};
 use std::fmt;
 
+/// The field of a cause that is about the object itself, as the stock server prints a path without a name.
+pub const ROOT_FIELD: &str = "[]";
+
 /// One step of a [`Path`].
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
@@ -23,7 +26,7 @@ pub struct Path<'a> {
 }
 
 impl Path<'static> {
-    /// The object itself. It prints as nothing.
+    /// The object itself. It prints as nothing, and as [`ROOT_FIELD`] where a cause names its field.
     pub const ROOT: Path<'static> = Path { parent: None, step: Step::Field("") };
 }
 
@@ -174,7 +177,8 @@ pub fn quote(text: &str) -> String {
 
 fn cause(field: &Path<'_>, reason: &str, head: String, detail: &str) -> Cause {
     let message = if detail.is_empty() { head } else { format!("{head}: {detail}") };
-    Cause { reason: reason.into(), message, field: field.to_string() }
+    let field = if field.is_root() { ROOT_FIELD.to_owned() } else { field.to_string() };
+    Cause { reason: reason.into(), message, field }
 }
 
 /// `Required value`
@@ -251,6 +255,7 @@ mod tests {
     fn causes_read_as_the_stock_server_writes_them() {
         let at = Path::ROOT.field("spec");
         assert_eq!(required(&at, "").message, "Required value");
+        assert_eq!((too_long(&Path::ROOT, 1).field.as_str(), too_long(&at, 1).field.as_str()), ("[]", "spec"));
         assert_eq!(invalid(&at, &json!("a\"\n"), "must x").message, r#"Invalid value: "a\"\n": must x"#);
         assert_eq!(invalid(&at, &json!({"a": 1}), "").message, r#"Invalid value: {"a":1}"#);
         let expected = r#"Unsupported value: "x": supported values: "a", "b""#;

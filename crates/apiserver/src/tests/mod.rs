@@ -2,6 +2,7 @@
 
 mod builtins;
 mod definitions;
+mod listener;
 mod objects;
 mod patches;
 mod restarts;

@@ -58,7 +58,11 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn add(&mut self, cause: Cause) {
+    fn add(&mut self, mut cause: Cause) {
+        // Here the stock server has no path at the root, rather than an empty one.
+        if cause.field == field::ROOT_FIELD {
+            NO_FIELD.clone_into(&mut cause.field);
+        }
         if !self.causes.contains(&cause) {
             self.causes.push(cause);
         }

@@ -198,7 +198,7 @@ fn data() {
         ],
     );
     let big = "x".repeat(1024 * 1024 + 1);
-    create("", "ConfigMap", json!({"data": {"a": big}}), &[": Too long: may not be more than 1048576 bytes"]);
+    create("", "ConfigMap", json!({"data": {"a": big}}), &["[]: Too long: may not be more than 1048576 bytes"]);
     update(
         "",
         "ConfigMap",

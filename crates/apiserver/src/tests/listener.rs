@@ -1,0 +1,191 @@
+//! The listener, over TLS.
+
+use super::*;
+use crate::decode::BODY_BYTES_MAX;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use pki::{Authority, Subject, Usage};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+/// More than any test takes; reached only where something hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Sent = BoxBody<Bytes, Infallible>;
+
+/// A world behind a socket.
+struct Site {
+    world: World,
+    authority: String,
+    address: std::net::SocketAddr,
+    end: CancellationToken,
+    listening: JoinHandle<()>,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let world = World::new();
+        let hour = Duration::from_secs(3600);
+        // The client's side looks at the real clock.
+        let real = clock::system().now();
+        let authority = Authority::generate("serving", real, hour).unwrap();
+        let subject = Subject { common_name: "server".into(), organizations: Vec::new() };
+        let (certificate, key) =
+            authority.issue_with_key(&subject, &["localhost".to_owned()], Usage::Server, real, hour).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let end = CancellationToken::new();
+        let (server, ended) = (world.server.clone(), end.clone());
+        let listening = tokio::spawn(async move {
+            crate::listen::listen(server, listener, (&certificate, &key), ended).await.unwrap();
+        });
+        Self { world, authority: authority.certificate, address, end, listening }
+    }
+
+    async fn connect(&self, protocol: &str, known: bool) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots);
+        let mut config = if known {
+            let access = self.world.server.access(&self.world.space).unwrap();
+            let chain = vec![CertificateDer::from_pem_slice(access.certificate.as_bytes()).unwrap()];
+            let key = PrivateKeyDer::from_pem_slice(access.key.as_bytes()).unwrap();
+            config.with_client_auth_cert(chain, key).unwrap()
+        } else {
+            config.with_no_client_auth()
+        };
+        config.alpn_protocols = vec![protocol.into()];
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+
+    async fn http2(&self, known: bool) -> http2::SendRequest<Sent> {
+        let io = TokioIo::new(self.connect("h2", known).await);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    async fn http1(&self) -> http1::SendRequest<Sent> {
+        let io = TokioIo::new(self.connect("http/1.1", true).await);
+        let (sender, connection) = http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+}
+
+fn post(path: &str, body: Sent) -> Request<Sent> {
+    let request = Request::post(format!("https://localhost{path}"));
+    request.header("host", "localhost").header("content-type", "application/json").body(body).unwrap()
+}
+
+fn whole(length: usize) -> Sent {
+    Full::new(Bytes::from(vec![b' '; length])).boxed()
+}
+
+/// A body whose length is not announced.
+fn chunked(length: usize) -> Sent {
+    let chunks = vec![vec![b' '; 64 * 1024]; length / (64 * 1024) + 1];
+    let frames = chunks.into_iter().map(|chunk| Ok::<_, Infallible>(Frame::data(Bytes::from(chunk))));
+    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+async fn status(response: Response<Incoming>) -> Value {
+    let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.unwrap().unwrap();
+    serde_json::from_slice(&body.to_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_told_so() {
+    let site = Site::new().await;
+    let path = format!("/spaces/s1{CONFIG_MAPS}");
+    for body in [whole, chunked] {
+        for length in [BODY_BYTES_MAX + 64 * 1024, 4 * BODY_BYTES_MAX] {
+            let asked = site.http2(true).await.send_request(post(&path, body(length))).await;
+            let told = status(asked.unwrap()).await;
+            assert_eq!((&told["code"], &told["reason"]), (&json!(413), &json!("RequestEntityTooLarge")), "{told}");
+            let asked = site.http1().await.send_request(post(&path, body(length))).await;
+            assert_eq!(status(asked.unwrap()).await["message"], "Request entity too large: limit is 3145728");
+        }
+    }
+    // One byte less is read, and found to be no object.
+    let asked = site.http2(true).await.send_request(post(&path, whole(BODY_BYTES_MAX))).await;
+    assert_eq!(status(asked.unwrap()).await["code"], 400);
+}
+
+/// Sends `request` and then `length` bytes before it reads anything; returns the first bytes of the answer.
+async fn send_all_first(site: &Site, request: &str, length: usize) -> String {
+    let exchange = async {
+        let mut stream = site.connect("http/1.1", true).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b' '; length]).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut answer = vec![0; 64];
+        stream.read_exact(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_sends_all_before_it_reads_is_told_so() {
+    let site = Site::new().await;
+    let length = 8 * BODY_BYTES_MAX;
+    let head = format!("POST /spaces/s1{CONFIG_MAPS} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n");
+    let answer = send_all_first(&site, &format!("{head}\r\n"), length).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    // Who asks first is refused, rather than told to go on.
+    let answer = send_all_first(&site, &format!("{head}expect: 100-continue\r\n\r\n"), 0).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn strangers_do_not_learn_which_spaces_are_not_there() {
+    let site = Site::new().await;
+    for known in [true, false] {
+        let asked = site.http2(known).await.send_request(post(&format!("/spaces/other{CONFIG_MAPS}"), whole(2))).await;
+        let told = status(asked.unwrap()).await;
+        assert_eq!((&told["code"], &told["message"]), (&json!(401), &json!("Unauthorized")), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn watches_end_with_the_listener() {
+    let site = Site::new().await;
+    site.world.config_map("a").await;
+    let uri = format!("https://localhost/spaces/s1{CONFIG_MAPS}?watch=1");
+    let mut bodies = Vec::new();
+    let (mut one, mut two) = (site.http1().await, site.http2(true).await);
+    let asked = || Request::get(&uri).header("host", "localhost").body(whole(0)).unwrap();
+    for response in [one.send_request(asked()).await, two.send_request(asked()).await] {
+        let mut body = response.unwrap().into_body();
+        let frame = body.frame().await.unwrap().unwrap();
+        assert!(frame.data_ref().unwrap().starts_with(b"{\"type\":\"ADDED\""));
+        bodies.push(body);
+    }
+    let stopwatch = clock::Stopwatch::start();
+    site.end.cancel();
+    for body in bodies {
+        let rest = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap();
+        assert!(rest.expect("a clean end").to_bytes().is_empty());
+    }
+    site.listening.await.unwrap();
+    assert!(stopwatch.elapsed() < Duration::from_secs(1), "{:?}", stopwatch.elapsed());
+    // The server behind it goes on: another listener may serve it.
+    site.world.get(&format!("{CONFIG_MAPS}/a")).await.is(200);
+}
