@@ -8,6 +8,7 @@ pub mod authn;
 pub mod builtin;
 pub mod convert;
 pub mod discovery;
+pub mod guard;
 pub mod identity;
 pub mod listen;
 pub mod openapi;

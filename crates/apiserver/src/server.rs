@@ -105,6 +105,7 @@ pub(crate) struct Inner {
     pub(crate) documents: openapi::Cache,
     /// Ends tasks and watches.
     pub(crate) end: CancellationToken,
+    pub(crate) guard: std::sync::OnceLock<crate::guard::Guard>,
 }
 
 impl Server {
@@ -137,6 +138,7 @@ impl Server {
             metrics: Metrics::default(),
             documents: openapi::Cache::default(),
             end: CancellationToken::new(),
+            guard: std::sync::OnceLock::new(),
         }));
         Ok(server)
     }

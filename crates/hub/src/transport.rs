@@ -3,7 +3,6 @@
 //! `Prepare` reads what a Binding names and wraps it, once for all its destinations; `Deliver` brings one mailbox up to
 //! date, looking only at the works that may differ. What goes wrong in one mailbox is tried again for that mailbox.
 
-use crate::status::Tell;
 use crate::wds::World;
 use api::control::{Binding, ObjectReference};
 use api::{BindingName, ClusterName, GroupResource, Object, ObjectName};
@@ -141,7 +140,7 @@ impl World {
         let label: Arc<str> = label.into();
         let name = self.by_label.lock().get(&label).cloned();
         if let Some(name) = &name {
-            self.tell.add(Tell::Report(name.clone()));
+            self.report_soon(name.clone());
         }
         if same {
             return;
@@ -239,7 +238,7 @@ impl Sender {
                 _ => world.ask(label, &cluster, Pending::All),
             }
         }
-        world.tell.add(Tell::Report(binding.metadata.name.as_str().into()));
+        world.report_soon(binding.metadata.name.as_str().into());
     }
 
     /// Has every mailbox emptied, and lets the Binding go when that is asked for in all of them.
@@ -399,7 +398,7 @@ impl Sender {
         }
         drop(deliveries);
         if let Some(name) = world.by_label.lock().get(label).cloned() {
-            world.tell.add(Tell::Report(name));
+            world.report_soon(name);
         }
         // One that may pass decides when to look again.
         failures.sort_by_key(|(_, error)| error.class() == Class::Invalid);

@@ -29,6 +29,7 @@ use planner::transport::{HeldWork, Limits, Works, label_value};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 const MANAGED_CLUSTERS: Resource =
@@ -41,6 +42,9 @@ const BINDING_WORKERS: usize = 4;
 const TRANSPORT_WORKERS: usize = 32;
 /// Each waits for one object of the WDS at a time.
 const STATUS_WORKERS: usize = 16;
+/// The statuses of a Binding and its policy are looked at this long after what they tell of: a delivery has several steps
+/// within a few milliseconds, and writing a status at each would delay the next.
+const REPORT_AFTER: Duration = Duration::from_millis(20);
 
 /// What is beside one WDS, and what it is told.
 pub struct WdsConfig {
@@ -195,11 +199,16 @@ impl World {
             let index = self.index.lock();
             let asking = index.requests(&object).into_iter();
             let asking = asking.filter(|request| request.modulation.want_singleton_reported_state);
-            asking.for_each(|request| self.tell.add(Tell::Report(request.policy.clone())));
+            asking.for_each(|request| self.report_soon(request.policy.clone()));
             drop(index);
             self.tell.add(Tell::Return(object));
         }
         touched.bindings.into_iter().for_each(|binding| self.resolve.add(binding));
+    }
+
+    /// Has the status of a Binding and its policy looked at, when what happens to it now has happened.
+    pub(crate) fn report_soon(&self, name: BindingName) {
+        self.tell.add_after(Tell::Report(name), REPORT_AFTER);
     }
 
     pub(crate) fn policy(&self, name: &BindingName) -> Option<Arc<BindingPolicy>> {
@@ -283,7 +292,7 @@ impl World {
         self.touch(touched);
         // Its finalizers or status may have changed.
         self.resolve.add(name.clone());
-        self.tell.add(Tell::Report(name));
+        self.report_soon(name);
     }
 
     fn binding_changed(&self, change: &Change<Binding>) {
@@ -295,7 +304,7 @@ impl World {
         };
         self.resolve.add(name.clone());
         self.send.add(Send::Prepare(label));
-        self.tell.add(Tell::Report(name));
+        self.report_soon(name);
     }
 
     fn cluster_changed(&self, change: &Change<ClusterHeader>) {
@@ -332,7 +341,7 @@ impl World {
     }
 
     fn collectors_changed(&self) {
-        self.by_label.lock().values().for_each(|name| self.tell.add(Tell::Report(name.clone())));
+        self.by_label.lock().values().for_each(|name| self.report_soon(name.clone()));
     }
 }
 

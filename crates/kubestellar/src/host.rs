@@ -88,7 +88,7 @@ impl Host {
                 tasks.spawn(async move { hub::wds::run(config, end).await });
             }
             Role::Wec => {
-                let simulated = local::client(&self.server, &behind, "simulator", Visibility::Durable);
+                let simulated = local::client(&self.server, &behind, "simulator", Visibility::Appended);
                 let (dial, simulator_end) = (simulator::Dial::default(), end.clone());
                 let simulator_clock = clock.clone();
                 tasks.spawn(async move { simulator::run(simulated, dial, simulator_clock, simulator_end).await });
@@ -107,8 +107,8 @@ impl Host {
         SimulatedAgent {
             cluster: ClusterName::from(space.as_str()),
             credentials: root.join("agents").join(space.as_str()).join("hub"),
-            // What is seen of the cluster is what is durable in it.
-            wec: local::client(&self.server, behind, "work-agent", Visibility::Durable),
+            // What it tells the hub of the cluster goes into the same log, after what it is about.
+            wec: local::client(&self.server, behind, "work-agent", Visibility::Appended),
             its: local::client(&self.server, its, "bootstrap", Visibility::Durable),
             hub: Endpoint {
                 server: self.server.url(its),

@@ -7,6 +7,8 @@ use crate::local;
 use crate::serving::{self, Serving};
 use anyhow::{Context, Result};
 use api::SpaceName;
+use apiserver::guard::Review;
+use apiserver::identity::Attributes;
 use apiserver::{Config, Server};
 use clock::SharedClock;
 use std::io;
@@ -36,6 +38,22 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Names and addresses by which clients reach the server, besides the loopback ones. The first one is advertised.
     pub hosts: Vec<String>,
+}
+
+/// Clusters do not let themselves in: OCM's rules for ManagedClusters, in every space that has them.
+fn guard(review: &Review<'_>) -> Result<(), String> {
+    if *review.resource != api::cluster::MANAGED_CLUSTERS.group_resource() {
+        return Ok(());
+    }
+    let accept = Attributes {
+        verb: "update",
+        group: "register.open-cluster-management.io",
+        resource: "managedclusters",
+        subresource: "accept",
+        name: review.new.name(),
+        ..Attributes::default()
+    };
+    planner::inventory::admit(review.old, review.new, || (review.may)(&accept))
 }
 
 /// A server that runs in this process.
@@ -106,6 +124,7 @@ impl Serve {
             serving_authority: serving.authority.certificate.clone(),
             hosting: hosting.clone(),
         })?;
+        server.set_guard(Box::new(guard));
         server.create_space(&hosting)?;
 
         let shutdown = CancellationToken::new();
@@ -128,6 +147,10 @@ impl Serve {
                 tracing::error!(%error, "the hosting controller ended");
             }
         });
+        // Ready means that spaces can be created.
+        let control_planes = local::client(&server, &hosting, "serve", Visibility::Durable);
+        let kind = api::space::CONTROL_PLANES.group_resource().to_string();
+        control_planes.wait_established(&kind).await.context("wait for the hosting space")?;
         let serve = Self { url, server, address, data: options.data, tasks, shutdown };
         serve.leave_word()?;
         Ok(serve)

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// 403 if the caller would grant more than it holds.
+/// 403 if the caller would grant more than it holds, or the guard refuses.
 pub(super) fn check(call: &Call, object: &Object, old: Option<&Object>) -> Result<()> {
+    crate::guard::check(call, object, old)?;
     if call.kind.served.group != GROUP || call.identity.is_in(MASTERS) {
         return Ok(());
     }

@@ -1,12 +1,14 @@
 //! Inventory: what an ITS makes of each ManagedCluster - mailbox, rights, lease, conditions, taints - from the opt-in to
 //! the detach. The rules, names and reasons are those of Open Cluster Management's hub.
 
+mod admit;
 mod condition;
 mod detach;
 mod rights;
 #[cfg(test)]
 mod tests;
 
+pub use admit::admit;
 pub use rights::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, HUB_NAMESPACE, ROLE_BINDINGS, ROLES};
 
 use api::cluster::{
