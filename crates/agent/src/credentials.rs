@@ -41,9 +41,9 @@ impl Credentials {
         Self { folder: folder.into() }
     }
 
-    /// Whether there are credentials for this cluster that are still valid.
-    pub fn are_held_for(&self, cluster: &ClusterName, now: Timestamp) -> bool {
-        self.load(cluster, now).is_some()
+    /// Whether there are credentials of this cluster for the hub at an address, and still valid.
+    pub fn are_held_for(&self, cluster: &ClusterName, hub: &str, now: Timestamp) -> bool {
+        self.load(cluster, now).is_some_and(|held| held.endpoint.server == hub)
     }
 
     /// What is there, if it is whole, for this cluster, and still valid.

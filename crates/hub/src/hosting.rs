@@ -45,7 +45,7 @@ pub trait Spaces: Send + Sync + 'static {
     /// Makes the space unless it is there, and tells how it is reached. With [`Place::Hosting`] nothing is made.
     fn ensure(&self, space: &SpaceName, place: Place) -> impl Future<Output = Result<Access, Self::Error>> + Send;
 
-    /// Drops the space and everything in it.
+    /// Has what the space did elsewhere undone, ends what runs beside it, and drops it with everything in it.
     fn remove(&self, space: &SpaceName) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Has what the role needs run beside the space, from now on; `its` is where a WDS sends to, and what a simulated
@@ -181,12 +181,11 @@ impl<S: Spaces> Hosting<S> {
 
     async fn remove(&self, name: &SpaceName, plane: &ControlPlane) -> Result<()> {
         let later = |doing: &str, cause: S::Error| Error::Later(format!("{doing}: {cause}"));
-        self.spaces.stop_role(name).await.map_err(|cause| later("stop what runs beside the space", cause))?;
         // A type that is not served never had a space.
         if place(plane) == Ok(Place::Own) {
-            self.spaces.remove(name).await.map_err(|cause| later("remove the space", cause))?;
+            return self.spaces.remove(name).await.map_err(|cause| later("remove the space", cause));
         }
-        Ok(())
+        self.spaces.stop_role(name).await.map_err(|cause| later("stop what runs beside the space", cause))
     }
 
     /// Writes the kubeconfigs into the namespace of the ControlPlane, unless they are there.

@@ -3,13 +3,16 @@
 
 use crate::local;
 use anyhow::{Context, Result, anyhow};
-use api::{ClusterName, SpaceName, Timestamp};
+use api::cluster::MANAGED_CLUSTERS;
+use api::work::{MANIFEST_WORKS, WDS_LABEL};
+use api::{ClusterName, ObjectName, PartialObject, SpaceName, Timestamp};
 use apiserver::{Server, SpaceAccess};
 use client::kubeconfig::standalone;
-use client::{Credential, Endpoint};
+use client::{Credential, DeleteParams, Endpoint, ListParams};
 use clock::SharedClock;
 use hub::hosting::{Access, Place, Role, Spaces};
 use parking_lot::Mutex;
+use planner::transport::label_value;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 const BOOTSTRAP_VALIDITY_SECONDS: i64 = 24 * 3600;
 /// How long parts of a space may take to end.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a simulated cluster may take to leave the inventory.
+const DETACH_TIME_MAX: Duration = Duration::from_secs(10);
 /// A part that could not be started is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -101,6 +106,43 @@ impl Host {
         Some(Beside { role, its: its.cloned(), end, tasks })
     }
 
+    /// Takes a simulated cluster out of the inventory, and waits a while until that is done.
+    async fn detach(&self, cluster: &SpaceName, its: &SpaceName) {
+        let its = local::client(&self.server, its, "kubeflex", Visibility::Durable);
+        let name = ObjectName::cluster(cluster.as_str());
+        let detached = async {
+            its.delete(&MANAGED_CLUSTERS, &name, &DeleteParams::default()).await?;
+            its.until(&MANAGED_CLUSTERS, &name, DETACH_TIME_MAX, "detach", |held: Option<&PartialObject>| {
+                held.is_none().then_some(())
+            })
+            .await
+        };
+        match detached.await {
+            Err(error) if !error.is_not_found() => tracing::warn!(%cluster, %error, "the cluster was not detached"),
+            _ => {}
+        }
+    }
+
+    /// Takes what a WDS has sent out of all mailboxes: nobody else would, once it is gone.
+    async fn withdraw(&self, wds: &SpaceName, its: &SpaceName) -> Result<()> {
+        let its = local::client(&self.server, its, "transport-controller", Visibility::Durable);
+        let sent = ListParams::labels(format!("{WDS_LABEL}={}", label_value(wds.as_str())));
+        let works = match its.list::<PartialObject>(&MANIFEST_WORKS, "", &sent).await {
+            Ok(works) => works.items,
+            Err(error) if error.is_not_found() => return Ok(()), // the ITS went before
+            Err(error) => return Err(error).with_context(|| format!("list what WDS {wds} has sent")),
+        };
+        for work in works {
+            match its.delete(&MANIFEST_WORKS, &work.metadata.object_name(), &DeleteParams::default()).await {
+                Err(error) if !error.is_not_found() => {
+                    return Err(error).with_context(|| format!("withdraw {}", work.metadata.object_name()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The agent of a simulated cluster. It reaches the hub as any agent does: over HTTPS, with credentials of its own.
     fn agent(&self, space: &SpaceName, behind: &SpaceName, its: &SpaceName) -> SimulatedAgent {
         let root = self.data.clone().unwrap_or_else(|| self.scratch.path().to_owned());
@@ -134,7 +176,7 @@ async fn run_agent(agent: SimulatedAgent, end: CancellationToken) {
         loop {
             let credentials = agent::Credentials::in_folder(&agent.credentials);
             let expires = Timestamp::from_seconds(agent.clock.now().seconds() + BOOTSTRAP_VALIDITY_SECONDS);
-            let joined = credentials.are_held_for(&agent.cluster, agent.clock.now());
+            let joined = credentials.are_held_for(&agent.cluster, &agent.hub.server, agent.clock.now());
             let bootstrap = match joined {
                 true => None,
                 false => match cli::clusters::bootstrap_token(&agent.its, agent.cluster.as_str(), expires).await {
@@ -185,6 +227,17 @@ impl Spaces for Host {
     }
 
     async fn remove(&self, space: &SpaceName) -> Result<()> {
+        let role = self.beside.lock().get(space).map(|beside| (beside.role, beside.its.clone()));
+        match role {
+            // While its agent still runs, so that nothing waits for it afterwards.
+            Some((Role::Wec, Some(its))) => self.detach(space, &its).await,
+            // After its controllers have ended, so that they do not repair what is withdrawn.
+            Some((Role::Wds, Some(its))) => {
+                self.stop_role(space).await?;
+                self.withdraw(space, &its).await?;
+            }
+            _ => {}
+        }
         self.stop_role(space).await?;
         if self.server.has_space(space) && *space != self.server.hosting_space() {
             self.server.delete_space(space)?;
