@@ -11,7 +11,7 @@ use api::{Object, Status};
 use machinery::apply::{FieldSet, Writer};
 use serde_json::Value;
 use std::sync::Arc;
-use store::{CommitError, Committed, Expect, Key, Meta, Revision, Write};
+use store::{CommitError, Committed, Expect, Key, Meta, Revision, Stamped, Write};
 
 /// How often a write without a resourceVersion is decided anew because somebody else was faster. Each time somebody
 /// made progress, so this is reached only if a hundred writers are faster in turn.
@@ -221,7 +221,7 @@ pub(crate) async fn update(
         let warnings = decided.warnings.clone();
         conditions(call, &live, &old, &decided)?;
         let object = changed(call, &old, decided, options, part)?;
-        match commit_change(call, &live, &object, options.dry_run) {
+        match commit_change(call, &live, object, options.dry_run) {
             Ok(entry) => return Ok(Written { entry, created: false, warnings }),
             Err(CommitError::Conflict { held: Some(held), .. }) => live = held,
             Err(CommitError::Conflict { held: None, .. }) => {
@@ -323,11 +323,9 @@ fn take(from: &Object, to: &mut Object, field: &str) {
 
 /// Whether anything differs that `metadata.generation` counts.
 fn differs(old: &Object, new: &Object, status_apart: bool) -> bool {
-    let counted = |object: &Object| -> Vec<(String, Value)> {
-        let fields = object.0.iter().filter(|(key, _)| *key != "metadata" && !(status_apart && *key == "status"));
-        fields.map(|(key, value)| (key.clone(), value.clone())).collect()
-    };
-    counted(old) != counted(new)
+    let counts = |key: &str| key != "metadata" && !(status_apart && key == "status");
+    let old = old.0.iter().filter(|(key, _)| counts(key));
+    old.ne(new.0.iter().filter(|(key, _)| counts(key)))
 }
 
 /// Settles who owns which fields.
@@ -371,14 +369,48 @@ fn refuse_invalid(call: &Call, object: &Object, old: Option<&Object>) -> Result<
 fn commit_change(
     call: &Call,
     live: &Arc<Entry>,
-    object: &Object,
+    object: Object,
     dry_run: bool,
 ) -> Result<Arc<Entry>, CommitError<Header>> {
-    let stored = to_stored(call, object.clone());
-    if encode::is_same(&live.value, &encode::stamped(&stored.0)) {
+    let stored = Stored::new(call, object);
+    if encode::is_same(&live.value, &stored.bytes) {
         return Ok(Arc::clone(live));
     }
-    commit(call, Expect::At(live.modified), object.clone(), dry_run, Some(live))
+    stored.commit(call, Expect::At(live.modified), dry_run, Some(live))
+}
+
+/// An object in the version that is stored, and its bytes.
+struct Stored {
+    object: Object,
+    bytes: Stamped,
+}
+
+impl Stored {
+    fn new(call: &Call, object: Object) -> Self {
+        let object = to_stored(call, object);
+        let bytes = encode::stamped(&object.0);
+        Self { object, bytes }
+    }
+
+    fn commit(
+        self,
+        call: &Call,
+        expect: Expect,
+        dry_run: bool,
+        live: Option<&Arc<Entry>>,
+    ) -> Result<Arc<Entry>, CommitError<Header>> {
+        let Self { object, bytes } = self;
+        let key = live.map_or_else(|| call.key(object.name()), |live| live.key.clone());
+        let released = live.is_some() && is_released(&object, &call.kind.collection);
+        if dry_run {
+            return pretend(call, key, expect, &object, live);
+        }
+        if &*call.kind.collection == crd::COLLECTION {
+            return crd::commit(call, key, expect, object, released).map(|committed| committed.entry);
+        }
+        let write = if released { Write::Delete(bytes) } else { Write::Put(bytes) };
+        call.store().commit(key, expect, write).map(|Committed { entry, .. }| entry)
+    }
 }
 
 /// An object in the version that is stored.
@@ -410,18 +442,7 @@ pub(crate) fn commit(
     dry_run: bool,
     live: Option<&Arc<Entry>>,
 ) -> Result<Arc<Entry>, CommitError<Header>> {
-    let key = live.map_or_else(|| call.key(object.name()), |live| live.key.clone());
-    let object = to_stored(call, object);
-    let released = live.is_some() && is_released(&object, &call.kind.collection);
-    if dry_run {
-        return pretend(call, key, expect, &object, live);
-    }
-    if &*call.kind.collection == crd::COLLECTION {
-        return crd::commit(call, key, expect, object, released).map(|committed| committed.entry);
-    }
-    let stamped = encode::stamped(&object.0);
-    let write = if released { Write::Delete(stamped) } else { Write::Put(stamped) };
-    call.store().commit(key, expect, write).map(|Committed { entry, .. }| entry)
+    Stored::new(call, object).commit(call, expect, dry_run, live)
 }
 
 /// The entry that a write would make.
