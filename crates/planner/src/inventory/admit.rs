@@ -4,14 +4,8 @@ use api::Object;
 use serde_json::Value;
 
 /// Namespaces of an ITS that are no mailboxes, so that no cluster may have their name.
-const RESERVED: [&str; 6] = [
-    "customization-properties",
-    "default",
-    "kube-node-lease",
-    "kube-public",
-    "kube-system",
-    "open-cluster-management",
-];
+const RESERVED: [&str; 6] =
+    ["customization-properties", "default", "kube-node-lease", "kube-public", "kube-system", "open-cluster-management"];
 const RESERVED_PREFIXES: [&str; 2] = ["kube-", "open-cluster-management-"];
 
 /// Why a write of a ManagedCluster is refused, if it is. `may_accept` tells whether who writes has the right to `update`
