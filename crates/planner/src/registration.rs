@@ -66,11 +66,7 @@ pub fn decide(request: &SigningRequest, accepted: impl FnOnce(&str) -> Option<bo
     if decided || request.signer != CLIENT_SIGNER || request.labels.contains_key(ADDON_NAME_LABEL) {
         return Decision::Leave;
     }
-    let mut groups: Vec<&str> = request.organizations.iter().map(String::as_str).collect();
-    groups.retain(|group| *group != MANAGED_CLUSTERS_GROUP);
-    let own_group = groups == [cluster_group(cluster)];
-    let agent = request.common_name.strip_prefix(&format!("{}:", cluster_group(cluster)));
-    if !own_group || !agent.is_some_and(|agent| !agent.is_empty() && !agent.contains(':')) {
+    if !is_agent_of(cluster, &request.common_name, &request.organizations) {
         return Decision::Leave;
     }
     match accepted(cluster) {
@@ -78,6 +74,22 @@ pub fn decide(request: &SigningRequest, accepted: impl FnOnce(&str) -> Option<bo
         Some(_) if trusted.contains(&request.requester) => Decision::Admit,
         _ => Decision::Leave,
     }
+}
+
+/// Whether a certificate subject is that of an agent of this cluster and of nothing else: the user name is
+/// [`agent_user`] with some agent name, the groups are the cluster's own and at most that of all managed clusters.
+///
+/// The subject of a request is what its certificate will be worth, whoever made the request: nobody approves one for a
+/// cluster without asking this first.
+pub fn is_agent_of(cluster: &str, common_name: &str, organizations: &[String]) -> bool {
+    let own = cluster_group(cluster);
+    let agent = common_name.strip_prefix(&agent_user(cluster, ""));
+    // A cluster of the name `managed-clusters`, or one with a colon, would be taken for something else.
+    let plain = !cluster.is_empty() && !cluster.contains(':') && own != MANAGED_CLUSTERS_GROUP;
+    plain
+        && agent.is_some_and(|agent| !agent.is_empty() && !agent.contains(':'))
+        && organizations.contains(&own)
+        && organizations.iter().all(|group| *group == own || group == MANAGED_CLUSTERS_GROUP)
 }
 
 /// How much longer a request is kept; nothing once its time is over.
@@ -295,6 +307,34 @@ mod tests {
     fn check(request: &SigningRequest, accepted: Option<bool>, expected: Decision) {
         let seen = decide(request, |_| accepted, &["system:trusted".to_owned()]);
         assert_eq!(seen, expected, "{request:?} {accepted:?}");
+    }
+
+    #[test]
+    fn a_subject_is_an_agent_of_one_cluster() {
+        #[track_caller]
+        fn check(cluster: &str, common_name: &str, organizations: &[&str], expected: bool) {
+            let organizations: Vec<String> = organizations.iter().map(|&group| group.to_owned()).collect();
+            assert_eq!(is_agent_of(cluster, common_name, &organizations), expected, "{common_name} {organizations:?}");
+        }
+        let other = "system:open-cluster-management:c2";
+        check("c1", AGENT, &GROUPS, true);
+        check("c1", AGENT, &GROUPS[..1], true);
+        check("c1", AGENT, &[GROUPS[1], GROUPS[0]], true);
+        check("c1", AGENT, &GROUPS[1..], false);
+        check("c1", AGENT, &[], false);
+        check("c1", AGENT, &[other], false);
+        check("c1", AGENT, &[GROUPS[0], other], false);
+        check("c1", AGENT, &[GROUPS[0], GROUPS[1], "system:masters"], false);
+        check("c1", "system:open-cluster-management:c2:a", &GROUPS, false);
+        check("c1", "system:open-cluster-management:c1", &GROUPS, false);
+        check("c1", "system:open-cluster-management:c1:", &GROUPS, false);
+        check("c1", "system:open-cluster-management:c1:a:b", &GROUPS, false);
+        check("c1", "system:open-cluster-management:c11:a", &GROUPS, false);
+        check("c1", "system:kube-controller-manager", &GROUPS, false);
+        check("c1", "", &GROUPS, false);
+        check("", "system:open-cluster-management::a", &["system:open-cluster-management:"], false);
+        check("c1:a", "system:open-cluster-management:c1:a:b", &["system:open-cluster-management:c1:a"], false);
+        check("managed-clusters", "system:open-cluster-management:managed-clusters:a", &GROUPS[1..], false);
     }
 
     #[test]

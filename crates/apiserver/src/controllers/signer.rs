@@ -6,7 +6,7 @@ use crate::identity::MASTERS;
 use api::{Object, ObjectName, Resource, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pki::{Leaf, Request, Usage};
+use pki::{Leaf, Request, Subject, Usage};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,13 @@ const USAGES: [&str; 3] = ["digital signature", "key encipherment", "client auth
 const VALIDITY_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// The shortest life that a request may ask for.
 const VALIDITY_MIN: Duration = Duration::from_secs(600);
+/// Groups that come from the way somebody is authenticated, or that rule: none is had by asking.
+const GROUPS_RESERVED: [&str; 4] = [MASTERS, "system:nodes", "system:authenticated", "system:unauthenticated"];
+/// The groups of service accounts: all of them, and those of a namespace (`system:serviceaccounts:NAMESPACE`).
+const ACCOUNT_GROUPS: &str = "system:serviceaccounts";
+/// What the names of users begin with that are parts of the server itself, nodes or service accounts.
+const USERS_RESERVED: [&str; 5] =
+    ["system:serviceaccount:", "system:node:", "system:kube-", "system:controller:", "system:apiserver"];
 
 /// What to do with a signing request.
 #[derive(PartialEq, Debug)]
@@ -57,12 +64,26 @@ fn plan(object: &Object) -> Step {
     if request.subject.common_name.is_empty() {
         return Step::Refuse("the subject has no common name".into());
     }
-    if request.subject.organizations.iter().any(|group| group == MASTERS) {
-        return Step::Refuse(format!("no certificate for group {MASTERS} is given by signing request"));
+    if let Some(why) = reserved(&request.subject) {
+        return Step::Refuse(why);
     }
     let asked = spec("expirationSeconds").and_then(Value::as_u64).map(Duration::from_secs);
     let validity = asked.unwrap_or(VALIDITY_MAX).clamp(VALIDITY_MIN, VALIDITY_MAX);
     Step::Sign(Box::new(request), validity)
+}
+
+/// Why nobody gets a certificate of this subject by signing request, if so: an approval must not be worth more than a
+/// user of the space.
+fn reserved(subject: &Subject) -> Option<String> {
+    let is_reserved = |group: &str| GROUPS_RESERVED.contains(&group) || group.starts_with(ACCOUNT_GROUPS);
+    if let Some(group) = subject.organizations.iter().find(|group| is_reserved(group)) {
+        return Some(format!("no certificate for group {group} is given by signing request"));
+    }
+    let user = &subject.common_name;
+    USERS_RESERVED
+        .iter()
+        .any(|prefix| user.starts_with(prefix))
+        .then(|| format!("no certificate for user {user} is given by signing request"))
 }
 
 pub(super) async fn sign(caller: &Caller<'_>, server: &Server, name: &Arc<str>) -> Result<(), Failure> {
@@ -106,13 +127,15 @@ fn failed(why: &str, now: Timestamp) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pki::{PrivateKey, Subject, new_request};
+    use pki::{PrivateKey, new_request};
 
     fn request(groups: &[&str], usages: &[&str], conditions: &[&str], seconds: Option<u64>) -> Object {
-        let subject = Subject {
-            common_name: "agent".into(),
-            organizations: groups.iter().map(|&group| group.to_owned()).collect(),
-        };
+        request_of("agent", groups, usages, conditions, seconds)
+    }
+
+    fn request_of(user: &str, groups: &[&str], usages: &[&str], conditions: &[&str], seconds: Option<u64>) -> Object {
+        let subject =
+            Subject { common_name: user.into(), organizations: groups.iter().map(|&group| group.to_owned()).collect() };
         let pem = new_request(&PrivateKey::generate().unwrap(), &subject, &[]).unwrap();
         let conditions: Vec<Value> =
             conditions.iter().map(|condition| json!({"type": condition, "status": "True"})).collect();
@@ -149,5 +172,35 @@ mod tests {
         check(&other, "refuse: spec.request is not base64");
         other.0["spec"]["signerName"] = "example.com/x".into();
         check(&other, "nothing");
+    }
+
+    #[test]
+    fn reserved_subjects_are_refused() {
+        let asking = |user: &str, groups: &[&str]| request_of(user, groups, &USAGES, &["Approved"], None);
+        let refused_groups = [
+            "system:masters",
+            "system:nodes",
+            "system:authenticated",
+            "system:unauthenticated",
+            "system:serviceaccounts",
+            "system:serviceaccounts:kube-system",
+        ];
+        for group in refused_groups {
+            check(&asking("agent", &["g", group]), &format!("refuse: no certificate for group {group} "));
+        }
+        let refused_users = [
+            "system:serviceaccount:kube-system:default",
+            "system:node:n1",
+            "system:kube-controller-manager",
+            "system:kube-scheduler",
+            "system:controller:namespace-controller",
+            "system:apiserver",
+        ];
+        for user in refused_users {
+            check(&asking(user, &["g"]), &format!("refuse: no certificate for user {user} "));
+        }
+        for user in ["system:example:c1:a", "kube-scheduler", "system:nodeless"] {
+            check(&asking(user, &["system:example:c1", "nodes"]), &format!("sign {user} for"));
+        }
     }
 }

@@ -6,7 +6,10 @@
 use super::{ACCEPTED, AVAILABLE, CLUSTER_LABEL, JOINED, MANAGED_CLUSTERS, SIGNING_REQUESTS};
 use crate::{Error, Result, Session, kind_of_space};
 use api::{Condition, ConditionStatus, Object, ObjectMeta, ObjectName, Timestamp, set_condition};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use client::{Client, Patch, Reflector, Selection};
+use planner::registration::is_agent_of;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -30,7 +33,8 @@ pub struct Accept {
     /// Seconds to wait for the agents; 0 does not wait
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
-    /// Approve requests of anybody, not only of bootstrap identities and of the cluster itself
+    /// Approve requests of anybody, not only of bootstrap identities and of the cluster itself; they must still ask for
+    /// the identity of the cluster's agent
     #[arg(long)]
     pub skip_approve_check: bool,
 }
@@ -74,6 +78,8 @@ struct Request {
 #[serde(default, rename_all = "camelCase")]
 struct RequestSpec {
     signer_name: String,
+    /// Base64 of the PKCS #10 request in PEM.
+    request: String,
     username: String,
     groups: Vec<String>,
 }
@@ -93,6 +99,8 @@ enum Verdict {
     Leave,
     /// It is not clear that the cluster asks.
     Doubt,
+    /// It asks for a certificate that is not the cluster's, or cannot be read: this is what it asks for.
+    Foreign(String),
 }
 
 fn judge(request: &Request, cluster: &str, anybody: bool) -> Verdict {
@@ -100,12 +108,27 @@ fn judge(request: &Request, cluster: &str, anybody: bool) -> Verdict {
     if decided || request.spec.signer_name != SIGNER {
         return Verdict::Leave;
     }
+    // Whoever asks: the certificate would make its holder what the subject says, not what the request's label says.
+    match subject(&request.spec.request) {
+        Ok(asked) if is_agent_of(cluster, &asked.common_name, &asked.organizations) => {}
+        Ok(asked) => {
+            return Verdict::Foreign(format!("user {:?} in groups {:?}", asked.common_name, asked.organizations));
+        }
+        Err(why) => return Verdict::Foreign(format!("an unreadable subject ({why})")),
+    }
     let own = format!("system:open-cluster-management:{cluster}:");
     let spec = &request.spec;
     let known = spec.groups.iter().any(|group| BOOTSTRAP_GROUPS.contains(&group.as_str()))
         || spec.username == BOOTSTRAP_ACCOUNT
         || spec.username.starts_with(&own);
     if known || anybody { Verdict::Approve } else { Verdict::Doubt }
+}
+
+/// Reads who a request asks to be; if it cannot be read, why.
+fn subject(request: &str) -> std::result::Result<pki::Subject, String> {
+    let pem = STANDARD.decode(request).ok().and_then(|pem| String::from_utf8(pem).ok());
+    let pem = pem.ok_or("spec.request is not base64 of a PEM text")?;
+    pki::Request::from_pem(&pem).map(|request| request.subject).map_err(|error| error.to_string())
 }
 
 /// How far a cluster has come, as the user is told.
@@ -168,7 +191,7 @@ impl Accept {
                 };
                 let doubted = match watch.doubted.as_slice() {
                     [] => String::new(),
-                    names => format!("; requests of others were not approved: {}", names.join(", ")),
+                    names => format!("; requests that were not approved: {}", names.join(", ")),
                 };
                 Err(Error::new(format!(
                     "cluster {cluster} is not available after {} s: {why}{doubted}",
@@ -205,19 +228,32 @@ impl Watch<'_> {
             match judge(request, self.cluster, self.anybody) {
                 Verdict::Leave => {}
                 Verdict::Approve => self.approve(name).await?,
-                Verdict::Doubt => {
-                    if !self.doubted.contains(name) {
-                        self.doubted.push(name.clone());
-                        let user = &request.spec.username;
-                        self.session.output.line(format!(
-                            "  request {name} by {user} is not approved: that is neither a bootstrap identity nor the \
-                             cluster; --skip-approve-check approves it"
-                        ));
-                    }
-                }
+                Verdict::Doubt => self.doubt(
+                    name,
+                    &format!(
+                        "request {name} by {} is not approved: that is neither a bootstrap identity nor the cluster; \
+                         --skip-approve-check approves it",
+                        request.spec.username
+                    ),
+                ),
+                Verdict::Foreign(asked) => self.doubt(
+                    name,
+                    &format!(
+                        "request {name} by {} is not approved: it asks for {asked}, which is not an agent of cluster {}",
+                        request.spec.username, self.cluster
+                    ),
+                ),
             }
         }
         Ok(())
+    }
+
+    /// Says once that a request is not approved.
+    fn doubt(&mut self, name: &String, why: &str) {
+        if !self.doubted.contains(name) {
+            self.doubted.push(name.clone());
+            self.session.output.line(format!("  {why}"));
+        }
     }
 
     async fn approve(&self, name: &str) -> Result<()> {
@@ -260,10 +296,21 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    const AGENT: &str = "system:open-cluster-management:c1:a";
+    const GROUPS: [&str; 2] = ["system:open-cluster-management:c1", "system:open-cluster-management:managed-clusters"];
+
+    /// The text of a real PKCS #10 request.
+    fn asking(common_name: &str, organizations: &[&str]) -> String {
+        let organizations = organizations.iter().map(|&group| group.to_owned()).collect();
+        let subject = pki::Subject { common_name: common_name.into(), organizations };
+        STANDARD.encode(pki::new_request(&pki::PrivateKey::generate().unwrap(), &subject, &[]).unwrap())
+    }
+
     #[test]
     fn who_may_have_a_certificate() {
+        let pem = asking(AGENT, &GROUPS);
         let by = |username: &str, groups: &[&str]| {
-            request(json!({"spec": {"signerName": SIGNER, "username": username, "groups": groups}}))
+            request(json!({"spec": {"signerName": SIGNER, "request": pem, "username": username, "groups": groups}}))
         };
         let token = by("system:bootstrap:abcdef", &["system:bootstrappers", "system:authenticated"]);
         assert_eq!(judge(&token, "c1", false), Verdict::Approve);
@@ -279,6 +326,35 @@ mod tests {
         serving.spec.signer_name = "kubernetes.io/kubelet-serving".into();
         assert_eq!(judge(&serving, "c1", true), Verdict::Leave);
         assert_eq!(judge(&request(json!({})), "c1", true), Verdict::Leave);
+    }
+
+    #[test]
+    fn what_may_be_asked_for() {
+        #[track_caller]
+        fn check(text: &str, approved: bool) {
+            let spec = json!({"signerName": SIGNER, "request": text, "groups": ["system:bootstrappers"]});
+            for anybody in [false, true] {
+                let seen = judge(&request(json!({"spec": spec})), "c1", anybody);
+                let foreign = matches!(seen, Verdict::Foreign(_));
+                assert_eq!((seen == Verdict::Approve, foreign), (approved, !approved), "{seen:?}");
+            }
+        }
+        let other = "system:open-cluster-management:c2";
+        check(&asking(AGENT, &GROUPS), true);
+        check(&asking(AGENT, &GROUPS[..1]), true);
+        check(&asking(AGENT, &GROUPS[1..]), false);
+        check(&asking(AGENT, &[]), false);
+        check(&asking(AGENT, &[other]), false);
+        check(&asking(AGENT, &[GROUPS[0], other]), false);
+        check(&asking(AGENT, &[GROUPS[0], "system:masters"]), false);
+        check(&asking("system:open-cluster-management:c2:a", &[other, GROUPS[1]]), false);
+        check(&asking("system:open-cluster-management:c1:", &GROUPS), false);
+        check(&asking("system:open-cluster-management:c1:a:b", &GROUPS), false);
+        check(&asking("system:kube-controller-manager", &[]), false);
+        check(&asking("system:kube-controller-manager", &GROUPS), false);
+        check("", false);
+        check("!", false);
+        check(&STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----"), false);
     }
 
     #[test]
