@@ -18,8 +18,9 @@ const BOOTSTRAPPERS: &str = "system:bootstrappers";
 #[derive(Clone, Debug)]
 pub struct Presented {
     peer: Peer,
-    /// The space whose authority issued it: a credential of one space opens no other.
-    space: Option<SpaceName>,
+    /// The space whose authority issued it, and that authority's certificate (PEM): a credential of one space opens no
+    /// other, not even one that took its name later.
+    issuer: Option<(SpaceName, String)>,
 }
 
 impl Presented {
@@ -27,13 +28,19 @@ impl Presented {
     pub fn read(der: &[u8], authority: impl Fn(&SpaceName) -> Option<Authority>) -> Option<Self> {
         let peer = Peer::from_der(der).ok()?;
         let space = peer.issuer.common_name.strip_prefix(AUTHORITY_PREFIX).map(SpaceName::from);
-        let space = space.filter(|space| authority(space).is_some_and(|authority| authority.has_issued(der)));
-        Some(Self { peer, space })
+        let issuer = space.and_then(|space| {
+            let authority = authority(&space).filter(|authority| authority.has_issued(der))?;
+            Some((space, authority.certificate))
+        });
+        Some(Self { peer, issuer })
     }
 
-    /// The identity that the certificate gives in a space, if it gives one there.
-    pub fn identity(&self, space: &SpaceName, now: Timestamp) -> Option<Identity> {
-        let good = self.space.as_ref() == Some(space) && self.peer.client && self.peer.is_valid_at(now);
+    /// The identity that the certificate gives in a space, if it gives one there. `current` is the authority that the
+    /// space has now: a connection may be held for longer than a space lives.
+    pub fn identity(&self, space: &SpaceName, current: &Authority, now: Timestamp) -> Option<Identity> {
+        let (issuer, certificate) = self.issuer.as_ref()?;
+        let issued = issuer == space && *certificate == current.certificate;
+        let good = issued && self.peer.client && self.peer.is_valid_at(now);
         let subject = &self.peer.subject;
         (good && !subject.common_name.is_empty())
             .then(|| Identity::authenticated(subject.common_name.clone(), subject.organizations.clone()))
@@ -48,18 +55,23 @@ pub fn bootstrap_token(token: &str) -> Option<(String, &str)> {
     (plain(id, 6) && plain(secret, 16)).then(|| (format!("bootstrap-token-{id}"), secret))
 }
 
-/// The identity that a bootstrap token gives, if the stored Secret (JSON) holds it, allows it to authenticate, and it
-/// has not expired.
+/// The identity that a bootstrap token gives, if the stored Secret (JSON) holds it, allows it to authenticate, is not
+/// being deleted, and has not expired. An expiration that cannot be read has passed.
 pub fn bootstrap_identity(secret: &Value, token: &str, now: Timestamp) -> Option<Identity> {
     let (_, given) = bootstrap_token(token)?;
+    let (id, _) = token.split_once('.')?;
     let field = |key: &str| {
         let text = secret["data"][key].as_str()?;
         String::from_utf8(STANDARD.decode(text).ok()?).ok()
     };
     let held = field("token-secret")?;
     let usable = secret["type"] == BOOTSTRAP_TYPE && field("usage-bootstrap-authentication").as_deref() == Some("true");
-    let expired = field("expiration").is_some_and(|at| at.parse::<Timestamp>().is_ok_and(|at| at <= now));
-    if !usable || expired || !same(held.as_bytes(), given.as_bytes()) {
+    let expires = !secret["data"]["expiration"].as_str().unwrap_or_default().is_empty();
+    let until = || field("expiration").and_then(|at| at.parse::<Timestamp>().ok());
+    let expired = expires && until().is_none_or(|at| at <= now);
+    let deleting = !secret["metadata"]["deletionTimestamp"].is_null();
+    let named = field("token-id").as_deref() == Some(id);
+    if !usable || expired || deleting || !named || !same(held.as_bytes(), given.as_bytes()) {
         return None;
     }
     let mut groups = vec![BOOTSTRAPPERS.to_owned()];
@@ -68,7 +80,7 @@ pub fn bootstrap_identity(secret: &Value, token: &str, now: Timestamp) -> Option
             groups.push(group.to_owned());
         }
     }
-    Some(Identity::authenticated(format!("system:bootstrap:{}", field("token-id")?), groups))
+    Some(Identity::authenticated(format!("system:bootstrap:{id}"), groups))
 }
 
 /// Compares without telling by the time it takes where the first difference is.
@@ -98,19 +110,23 @@ mod tests {
         let subject = Subject { common_name: "ann".into(), organizations: vec!["g".into()] };
         let (pem, _) = wds1.issue_with_key(&subject, &[], Usage::Client, now, HOUR).unwrap();
         let presented = Presented::read(&pem_to_der("CERTIFICATE", &pem).unwrap(), lookup).unwrap();
-        let ann = presented.identity(&"wds1".into(), now).unwrap();
+        let ann = presented.identity(&"wds1".into(), &wds1, now).unwrap();
         assert_eq!((ann.user.as_str(), ann.is_in("g"), ann.is_in("system:authenticated")), ("ann", true, true));
-        assert_eq!(presented.identity(&"wds2".into(), now), None);
-        assert_eq!(presented.identity(&"wds1".into(), Timestamp::from_seconds(now.seconds() + 7200)), None);
+        assert_eq!(presented.identity(&"wds2".into(), &wds2, now), None);
+        let later = Timestamp::from_seconds(now.seconds() + 7200);
+        assert_eq!(presented.identity(&"wds1".into(), &wds1, later), None);
+        // The space was deleted and made anew while the connection was held.
+        let successor = Authority::generate("space:wds1", now, HOUR).unwrap();
+        assert_eq!(presented.identity(&"wds1".into(), &successor, now), None);
         // The same name, but signed by somebody else.
         let forger = Authority::generate("space:wds1", now, HOUR).unwrap();
         let (pem, _) = forger.issue_with_key(&subject, &[], Usage::Client, now, HOUR).unwrap();
         let presented = Presented::read(&pem_to_der("CERTIFICATE", &pem).unwrap(), lookup).unwrap();
-        assert_eq!(presented.identity(&"wds1".into(), now), None);
+        assert_eq!(presented.identity(&"wds1".into(), &wds1, now), None);
         // A server's certificate is no credential.
         let (pem, _) = wds1.issue_with_key(&subject, &[], Usage::Server, now, HOUR).unwrap();
         let presented = Presented::read(&pem_to_der("CERTIFICATE", &pem).unwrap(), lookup).unwrap();
-        assert_eq!(presented.identity(&"wds1".into(), now), None);
+        assert_eq!(presented.identity(&"wds1".into(), &wds1, now), None);
     }
 
     #[test]
@@ -130,6 +146,17 @@ mod tests {
         assert_eq!(bootstrap_identity(&secret("2020-01-01T00:00:00Z", "true"), good, now), None);
         assert_eq!(bootstrap_identity(&secret("2030-01-01T00:00:00Z", "false"), good, now), None);
         assert_eq!(bootstrap_identity(&secret("2030-01-01T00:00:00Z", "true"), "abcdef.0123456789abcdee", now), None);
+        // An expiration that cannot be read has passed; one that is empty is none.
+        assert_eq!(bootstrap_identity(&secret("tomorrow", "true"), good, now), None);
+        let mut unreadable = secret("2030-01-01T00:00:00Z", "true");
+        unreadable["data"]["expiration"] = json!("not base64!");
+        assert_eq!(bootstrap_identity(&unreadable, good, now), None);
+        assert!(bootstrap_identity(&secret("", "true"), good, now).is_some());
+        let mut deleting = secret("2030-01-01T00:00:00Z", "true");
+        deleting["metadata"] = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(bootstrap_identity(&deleting, good, now), None);
+        let other = "fedcba.0123456789abcdef";
+        assert_eq!(bootstrap_identity(&secret("2030-01-01T00:00:00Z", "true"), other, now), None);
         assert_eq!(bootstrap_token("abcdef.short"), None);
         assert_eq!(bootstrap_token(good).unwrap().0, "bootstrap-token-abcdef");
     }

@@ -151,12 +151,13 @@ async fn answer(
     }
     head.uri = uri;
     let bearer = head.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
+    let bearer = bearer.and_then(|value| bearer_token(value));
     let identity = match (presented, bearer) {
         (None, None) => Some(crate::identity::Identity::anonymous()),
         (presented, bearer) => {
-            let by_certificate =
-                presented.and_then(Option::as_ref).and_then(|held| held.identity(&space, server.now()));
+            let current = server.authority(&space);
+            let held = presented.and_then(Option::as_ref).zip(current.as_ref());
+            let by_certificate = held.and_then(|(held, current)| held.identity(&space, current, server.now()));
             by_certificate.or_else(|| server.identity_of_token(&space, bearer?))
         }
     };
@@ -169,6 +170,12 @@ async fn answer(
     };
     let answer = server.handle(&space, identity, store::Visibility::Durable, Request::from_parts(head, body)).await;
     until(answer, shutdown)
+}
+
+/// The token of an `Authorization` header. The scheme's name has no case (RFC 9110, section 11.1).
+fn bearer_token(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn unauthorized() -> Response<Body> {
@@ -261,6 +268,15 @@ impl ClientCertVerifier for AnyCertificate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scheme_has_no_case() {
+        for value in ["Bearer a.b", "bearer a.b", "BEARER  a.b "] {
+            assert_eq!(bearer_token(value), Some("a.b"), "{value}");
+        }
+        assert_eq!(bearer_token("Basic a.b"), None);
+        assert_eq!(bearer_token("Bearera.b"), None);
+    }
 
     #[test]
     fn splits_paths() {

@@ -127,6 +127,12 @@ impl Server {
             let name = SpaceName::from(&*entry.key.name);
             spaces.insert(name.clone(), Arc::new(Space::new(&store, name, authority, tokens)));
         }
+        // What a deletion, or a creation, that a crash cut short has left behind.
+        for held in store.spaces() {
+            if &*held != INTERNAL && !spaces.contains_key(&SpaceName::from(&*held)) {
+                store.drop_space(&held).map_err(|closed| Error::Write(SpaceName::from(&*held), closed.to_string()))?;
+            }
+        }
         let server = Self(Arc::new(Inner {
             store,
             clock,
@@ -191,17 +197,20 @@ impl Server {
     /// Removes a space with everything in it. Its requests and watches end.
     ///
     /// # Errors
-    /// If there is no such space, or the store takes no writes.
+    /// If there is no such space, or the store takes no writes. A space whose record the store refused to remove is
+    /// there as before, and its deletion can be asked again.
     pub fn delete_space(&self, name: &SpaceName) -> Result<(), Error> {
         let _writes = self.0.space_writes.lock();
-        let space = self.0.spaces.write().remove(name).ok_or_else(|| Error::NoSuchSpace(name.to_string()))?;
-        space.end.cancel();
-        // The record goes last: until then a restart still knows of the space, and the deletion can be asked again.
-        self.drop_keys(name)?;
+        let space = self.space(name).ok_or_else(|| Error::NoSuchSpace(name.to_string()))?;
+        // The record goes first, as it is what may be refused (too much waits for the disk): nothing has happened then.
+        // The removal of keys is never refused for that; what a crash leaves of them goes when the server is opened.
         let key = Key::new(Collection::new(INTERNAL, SPACES), "", name.as_str());
         let record = encode::stamped(&Map::new());
         let removed = self.0.store.commit(key, Expect::Any, Write::Delete(record));
-        removed.map(drop).map_err(|error| Error::Write(name.clone(), error.to_string()))
+        removed.map_err(|error| Error::Write(name.clone(), error.to_string()))?;
+        self.0.spaces.write().remove(name);
+        space.end.cancel();
+        self.drop_keys(name)
     }
 
     fn drop_keys(&self, name: &SpaceName) -> Result<(), Error> {

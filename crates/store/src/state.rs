@@ -149,6 +149,11 @@ impl<M> State<M> {
         shelves.filter(|shelf| !shelf.rows.is_empty()).map(|shelf| shelf.collection.clone()).collect()
     }
 
+    pub(crate) fn spaces(&self) -> Vec<Arc<str>> {
+        let held = |shelves: &BTreeMap<_, Shelf<M>>| shelves.values().any(|shelf| !shelf.rows.is_empty());
+        self.spaces.iter().filter(|(_, shelves)| held(shelves)).map(|(space, _)| Arc::clone(space)).collect()
+    }
+
     pub(crate) fn count(&self, collection: &Collection) -> usize {
         self.shelf(collection).map_or(0, |shelf| shelf.rows.len())
     }

@@ -232,6 +232,12 @@ impl<M: Meta> Store<M> {
         self.shared().state.read().collections(space)
     }
 
+    /// The spaces that hold anything.
+    #[must_use]
+    pub fn spaces(&self) -> Vec<Arc<str>> {
+        self.shared().state.read().spaces()
+    }
+
     /// How many keys a collection has.
     #[must_use]
     pub fn count(&self, collection: &Collection) -> usize {

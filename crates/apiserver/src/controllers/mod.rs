@@ -13,8 +13,10 @@ use crate::Server;
 use crate::header::{Header, Uid};
 use api::SpaceName;
 use call::Caller;
+use futures_util::FutureExt;
 use garbage::Owners;
 use std::collections::{HashSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Change, Event, Key, Lost, Visibility};
@@ -41,11 +43,15 @@ enum Work {
 /// Runs until `shutdown`, or until the store closes.
 pub(crate) async fn run(server: Server, shutdown: CancellationToken) {
     let mut state = State { server: server.clone(), owners: Owners::default(), queue: Queue::default() };
+    let mut retry = Retry::default();
     'read: loop {
         let head = server.store().head();
         let Ok(mut follow) = server.store().follow(head, Visibility::Appended) else { continue };
         state.read_all();
         loop {
+            if retry.due(!state.queue.failed.is_empty()) {
+                state.queue.retry();
+            }
             if let Some(work) = state.queue.next() {
                 state.take(&mut follow);
                 state.perform(work).await;
@@ -53,7 +59,7 @@ pub(crate) async fn run(server: Server, shutdown: CancellationToken) {
             }
             let events = tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER), if !state.queue.failed.is_empty() => {
+                () = retry.wait() => {
                     state.queue.retry();
                     continue;
                 }
@@ -66,6 +72,33 @@ pub(crate) async fn run(server: Server, shutdown: CancellationToken) {
                 Err(_) => continue 'read,
             }
         }
+    }
+}
+
+/// When failed work is due again: counted from the first failure, whatever else there is to do meanwhile.
+#[derive(Default)]
+struct Retry(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Retry {
+    /// Whether the time is up. Starts to count if work has failed and nothing is counted yet.
+    fn due(&mut self, failed: bool) -> bool {
+        if self.0.is_none() && failed {
+            self.0 = Some(Box::pin(tokio::time::sleep(RETRY_AFTER)));
+        }
+        let due = self.0.as_mut().is_some_and(|sleep| sleep.as_mut().now_or_never().is_some());
+        if due {
+            self.0 = None;
+        }
+        due
+    }
+
+    /// Waits until the time is up; for ever if nothing is counted.
+    async fn wait(&mut self) {
+        match &mut self.0 {
+            Some(sleep) => sleep.await,
+            None => std::future::pending().await,
+        }
+        self.0 = None;
     }
 }
 
@@ -243,5 +276,25 @@ impl Queue {
         for work in std::mem::take(&mut self.failed) {
             self.add(work);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_work_is_due_however_busy_the_loop_is() {
+        let mut retry = Retry::default();
+        assert!(!retry.due(false) && !retry.due(true));
+        for _ in 0..4 {
+            tokio::time::advance(RETRY_AFTER / 5).await;
+            // An event came first.
+            tokio::select! { biased; () = std::future::ready(()) => {} () = retry.wait() => unreachable!() }
+            assert!(!retry.due(true));
+        }
+        tokio::time::advance(RETRY_AFTER / 4).await;
+        assert!(retry.due(true), "counted from the first failure");
+        assert!(!retry.due(false), "counts anew only after another failure");
     }
 }

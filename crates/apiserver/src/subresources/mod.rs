@@ -44,7 +44,7 @@ pub(crate) async fn unstored(call: &Call) -> Result<Response<Body>> {
         ("bindings", Verb::Create) => pods::bind(call, "").await,
         ("componentstatuses", Verb::List) => {
             let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::List)?;
-            Ok(verbs::empty_list(call, accepted))
+            verbs::empty_list(call, accepted).await
         }
         ("componentstatuses", Verb::Get) => Err(call.not_found().into()),
         (_, Verb::Create) => reviews::review(call),

@@ -41,3 +41,76 @@ async fn objects_definitions_and_revisions_are_found_again() {
     while definitions.line().await != "DELETED widgets.example.com" {}
     assert_eq!(world.get(WIDGETS).await.code, 404);
 }
+
+/// Acknowledges nothing while its gate is held.
+struct Gated(Arc<parking_lot::Mutex<()>>);
+
+impl store::Engine for Gated {
+    fn load(&mut self, _: &mut dyn FnMut(store::Record)) -> Result<(), store::EngineError> {
+        Ok(())
+    }
+
+    fn append(&mut self, _: &[store::Record]) -> Result<(), store::EngineError> {
+        drop(self.0.lock());
+        Ok(())
+    }
+
+    fn remove(&mut self, _: &[store::Revision]) -> Result<(), store::EngineError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_the_store_refuses_has_not_begun() {
+    let gate = Arc::new(parking_lot::Mutex::new(()));
+    let clock: SharedClock = Manual::at(Timestamp::from_seconds(1_795_382_640));
+    let server = Server::open(Config {
+        engine: Box::new(Gated(Arc::clone(&gate))),
+        limits: Limits { pending_bytes: 64 << 10, ..Limits::with_clock(clock) },
+        advertised: String::new(),
+        serving_authority: String::new(),
+        hosting: "host".into(),
+    })
+    .unwrap();
+    let space = SpaceName::from("s1");
+    server.create_space(&space).unwrap();
+    let store = server.store();
+    store.durable(store.head()).await.unwrap();
+    let held = gate.lock();
+    let collection = store::Collection::new("s1", "configmaps");
+    for name in 0.. {
+        let key = store::Key::new(collection.clone(), "default", name.to_string());
+        let value = store::Stamped::new(vec![b' '; 16 << 10], "");
+        if store.commit(key, store::Expect::Any, store::Write::Put(value)).is_err() {
+            break;
+        }
+    }
+    assert!(server.delete_space(&space).is_err());
+    assert!(server.has_space(&space) && store.count(&collection) > 0);
+    drop(held);
+    store.durable(store.head()).await.unwrap();
+    server.delete_space(&space).unwrap();
+    assert!(!server.has_space(&space) && store.spaces().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_space_without_a_record_goes_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path());
+    let key = store::Key::new(store::Collection::new("/internal", "spaces"), "", "s1");
+    let gone = store::Write::Delete(store::Stamped::new("{}", ""));
+    world.server.store().commit(key, store::Expect::Any, gone).unwrap();
+    world.server.close().await;
+    drop(world);
+
+    let clock: SharedClock = Manual::at(Timestamp::from_seconds(1_795_382_640));
+    let server = Server::open(Config {
+        engine: store::open_disk(dir.path(), Arc::clone(&clock)).unwrap(),
+        limits: Limits::with_clock(clock),
+        advertised: String::new(),
+        serving_authority: String::new(),
+        hosting: "host".into(),
+    })
+    .unwrap();
+    assert!(!server.has_space(&"s1".into()) && server.store().spaces().is_empty());
+}

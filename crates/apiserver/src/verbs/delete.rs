@@ -163,9 +163,10 @@ pub(super) async fn delete_collection(call: &Call) -> Result<Response<Body>> {
     let options = options(call)?;
     let selected = ListOptions::read(&call.query, false)?;
     let deleted = remove_selected(call, &selected, &options).await?;
-    call.settle(call.store().head()).await?;
+    let head = call.store().head();
+    call.settle(head).await?;
     let mut metadata = Map::new();
-    metadata.insert("resourceVersion".into(), call.store().head().to_string().into());
+    metadata.insert("resourceVersion".into(), head.to_string().into());
     Ok(list::answer(call, accepted, metadata, &deleted))
 }
 

@@ -165,9 +165,11 @@ const EXPIRED_CONTINUE: &str = "The provided continue parameter is too old to di
      created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
 /// Answers with a list of nothing, for kinds that are served and never there.
-pub(crate) fn empty(call: &Call, accepted: Accepted) -> Response<Body> {
-    let metadata = Map::from_iter([("resourceVersion".to_owned(), call.store().head().to_string().into())]);
-    answer(call, accepted, metadata, &[])
+pub(crate) async fn empty(call: &Call, accepted: Accepted) -> Result<Response<Body>> {
+    let head = call.store().head();
+    call.settle(head).await?;
+    let metadata = Map::from_iter([("resourceVersion".to_owned(), head.to_string().into())]);
+    Ok(answer(call, accepted, metadata, &[]))
 }
 
 /// Answers with a list of entries.
