@@ -47,6 +47,8 @@ pub const AGENT_NAMESPACE: &str = "open-cluster-management-agent";
 pub const HUB_SECRET: &str = "hub-kubeconfig-secret";
 /// Group of everybody who presents a bootstrap token for joining.
 pub const BOOTSTRAP_GROUP: &str = "system:bootstrappers:managedcluster";
+/// On the Secret of a bootstrap token: the cluster that it was made for. It goes once that cluster has used it.
+pub const REMOVE_ONCE_JOINED_ANNOTATION: &str = "kubestellar.io/remove-once-joined";
 
 /// On everything of one cluster in the ITS: its name.
 pub const CLUSTER_NAME_LABEL: &str = "open-cluster-management.io/cluster-name";
@@ -88,6 +90,11 @@ pub const UNAVAILABLE_TAINT: &str = "cluster.open-cluster-management.io/unavaila
 /// The group of one cluster's agents.
 pub fn cluster_group(cluster: &str) -> String {
     format!("system:open-cluster-management:{cluster}")
+}
+
+/// Group of who presents a bootstrap token that is for one cluster only. Such a token is in [`BOOTSTRAP_GROUP`] too.
+pub fn bootstrap_group(cluster: &str) -> String {
+    format!("{BOOTSTRAP_GROUP}:{cluster}")
 }
 
 /// The user name of one agent of a cluster.

@@ -28,15 +28,15 @@ impl Text {
 /// The part of a Lease that counts.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Lease {
+pub(crate) struct Lease {
     metadata: ObjectMeta,
-    spec: LeaseSpec,
+    pub(crate) spec: LeaseSpec,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct LeaseSpec {
-    renew_time: Option<Timestamp>,
+pub(crate) struct LeaseSpec {
+    pub(crate) renew_time: Option<Timestamp>,
 }
 
 /// The stores that plans for clusters look at.
@@ -46,7 +46,7 @@ pub(crate) struct Inventory {
     its: Client,
     clock: SharedClock,
     namespaces: Reflector<PartialObject>,
-    leases: Reflector<Lease>,
+    pub(crate) leases: Reflector<Lease>,
     rights: Vec<(Resource, Reflector<Text>)>,
     /// By cluster.
     heartbeats: Mutex<HashMap<String, Heartbeat>>,

@@ -1,10 +1,13 @@
 //! Beside one ITS: makes it a hub of Open Cluster Management, for agents of any make.
 //!
 //! [`inventory`](crate::inventory) keeps what belongs to each cluster - mailbox, rights, lease, conditions, taints - and
-//! [`registration`](crate::registration) answers signing requests. Certificates are signed by the API server itself.
+//! [`registration`](crate::registration) answers signing requests, and [`its_tokens`](crate::its_tokens) removes bootstrap
+//! tokens that are over. Certificates are signed by the API server itself.
 
 use crate::inventory::Inventory;
+use crate::its_tokens::Tokens;
 use crate::registration::Registration;
+pub use crate::registration::read as read_signing_request;
 use crate::{apply_crds, until_done};
 use api::Object;
 use client::Client;
@@ -18,6 +21,8 @@ use std::sync::Arc;
 const INVENTORY_WORKERS: usize = 8;
 /// Requests are few, and each is one write.
 const REGISTRATION_WORKERS: usize = 2;
+/// A token is one write, and nobody waits for it.
+const TOKEN_WORKERS: usize = 1;
 
 /// What is beside one ITS, and what it is told.
 pub struct ItsConfig {
@@ -38,16 +43,19 @@ pub async fn run(config: ItsConfig, shutdown: Shutdown) {
         return;
     }
     let inventory = Arc::new(Inventory::start(its.clone(), clock.clone()));
-    let registration = Arc::new(Registration::start(its, clock, inventory.clusters.clone(), trusted));
-    let queues = (inventory.queue.clone(), registration.queue.clone());
+    let registration = Arc::new(Registration::start(its.clone(), clock.clone(), inventory.clusters.clone(), trusted));
+    let tokens = Arc::new(Tokens::start(its, clock, registration.requests.clone(), inventory.leases.clone()));
+    let queues = (inventory.queue.clone(), registration.queue.clone(), tokens.queue.clone());
     let serving = async {
         inventory.synced().await;
         tracing::info!("ITS: all is known, {} clusters", inventory.clusters.len());
         tokio::join!(
             inventory.follow(),
             registration.follow(),
+            tokens.follow(),
             controller::run(inventory.clone(), queues.0, INVENTORY_WORKERS, shutdown.clone()),
             controller::run(registration.clone(), queues.1, REGISTRATION_WORKERS, shutdown.clone()),
+            controller::run(tokens.clone(), queues.2, TOKEN_WORKERS, shutdown.clone()),
         );
     };
     shutdown.run_until_cancelled(serving).await;

@@ -7,6 +7,7 @@ mod discovery;
 pub mod hosting;
 mod inventory;
 pub mod its;
+mod its_tokens;
 mod registration;
 mod status;
 mod transport;

@@ -19,7 +19,7 @@ pub(crate) struct Registration {
     its: Client,
     clock: SharedClock,
     clusters: Reflector<ManagedCluster>,
-    requests: Reflector<Object>,
+    pub(crate) requests: Reflector<Object>,
     trusted: Vec<String>,
 }
 
@@ -69,8 +69,12 @@ impl Registration {
     }
 }
 
+fn strings(list: Option<&Value>) -> Vec<String> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 /// Reads a request. One whose PKCS #10 part cannot be read, or is not signed by its key, asks to be nobody.
-fn read(object: &Object) -> SigningRequest {
+pub fn read(object: &Object) -> SigningRequest {
     let spec =
         |field: &str| object.0.get("spec").and_then(|spec| spec.get(field)).and_then(Value::as_str).unwrap_or("");
     let pem = STANDARD.decode(spec("request")).ok().and_then(|pem| String::from_utf8(pem).ok()).unwrap_or_default();
@@ -82,6 +86,7 @@ fn read(object: &Object) -> SigningRequest {
         labels: object.labels(),
         signer: spec("signerName").to_owned(),
         requester: spec("username").to_owned(),
+        groups: strings(object.pointer("/spec/groups")),
         common_name: subject.common_name,
         organizations: subject.organizations,
         conditions: conditions.filter(is_true).filter_map(|held| held["type"].as_str()).map(str::to_owned).collect(),

@@ -6,6 +6,7 @@ mod background;
 mod demo;
 mod fleet;
 mod host;
+mod host_guard;
 mod local;
 mod serve;
 mod serving;

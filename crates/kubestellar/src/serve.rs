@@ -7,8 +7,6 @@ use crate::local;
 use crate::serving::{self, Serving};
 use anyhow::{Context, Result};
 use api::SpaceName;
-use apiserver::guard::Review;
-use apiserver::identity::Attributes;
 use apiserver::{Config, Server};
 use clock::SharedClock;
 use std::io;
@@ -38,22 +36,6 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Names and addresses by which clients reach the server, besides the loopback ones. The first one is advertised.
     pub hosts: Vec<String>,
-}
-
-/// Clusters do not let themselves in: OCM's rules for ManagedClusters, in every space that has them.
-fn guard(review: &Review<'_>) -> Result<(), String> {
-    if *review.resource != api::cluster::MANAGED_CLUSTERS.group_resource() {
-        return Ok(());
-    }
-    let accept = Attributes {
-        verb: "update",
-        group: "register.open-cluster-management.io",
-        resource: "managedclusters",
-        subresource: "accept",
-        name: review.new.name(),
-        ..Attributes::default()
-    };
-    planner::inventory::admit(review.old, review.new, || (review.may)(&accept))
 }
 
 /// A server that runs in this process.
@@ -124,7 +106,7 @@ impl Serve {
             serving_authority: serving.authority.certificate.clone(),
             hosting: hosting.clone(),
         })?;
-        server.set_guard(Box::new(guard));
+        server.set_guard(Box::new(crate::host_guard::guard));
         server.create_space(&hosting)?;
 
         let shutdown = CancellationToken::new();

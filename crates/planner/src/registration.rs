@@ -3,6 +3,10 @@
 //! Membership needs both sides: an administrator accepts the cluster and approves the agent's first request. From then
 //! on the agent renews its certificate by itself, as long as the cluster is accepted.
 
+mod tokens;
+
+pub use tokens::{BOOTSTRAP_USER_PREFIX, BootstrapToken, Fate, Use, fate, may_register, may_request};
+
 use api::cluster::{
     ADDON_NAME_LABEL, AVAILABLE, CLIENT_SIGNER, CLOCK_SYNCED, CLUSTER_NAME_LABEL, Claim, HUB_ACCEPTED, JOINED,
     MANAGED_CLUSTERS_GROUP, ManagedCluster, ManagedClusterStatus, SIGNING_REQUESTS, agent_user, cluster_group,
@@ -41,6 +45,8 @@ pub struct SigningRequest {
     pub signer: String,
     /// Who made the request, as the API server saw it.
     pub requester: String,
+    /// The groups of who made it.
+    pub groups: Vec<String>,
     pub common_name: String,
     pub organizations: Vec<String>,
     /// Types of its conditions that are true: `Approved`, `Denied`, `Failed`.
@@ -66,7 +72,9 @@ pub fn decide(request: &SigningRequest, accepted: impl FnOnce(&str) -> Option<bo
     if decided || request.signer != CLIENT_SIGNER || request.labels.contains_key(ADDON_NAME_LABEL) {
         return Decision::Leave;
     }
-    if !is_agent_of(cluster, &request.common_name, &request.organizations) {
+    if !is_agent_of(cluster, &request.common_name, &request.organizations)
+        || may_register(&request.groups, cluster).is_err()
+    {
         return Decision::Leave;
     }
     match accepted(cluster) {
@@ -294,6 +302,7 @@ mod tests {
             labels: [(CLUSTER_NAME_LABEL.to_owned(), "c1".to_owned())].into(),
             signer: CLIENT_SIGNER.into(),
             requester: requester.into(),
+            groups: Vec::new(),
             common_name: common_name.into(),
             organizations: organizations.iter().map(|&group| group.to_owned()).collect(),
             conditions: Vec::new(),

@@ -9,7 +9,7 @@ use api::{Condition, ConditionStatus, Object, ObjectMeta, ObjectName, Timestamp,
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use client::{Client, Patch, Reflector, Selection};
-use planner::registration::is_agent_of;
+use planner::registration::{is_agent_of, may_register};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -101,6 +101,8 @@ enum Verdict {
     Doubt,
     /// It asks for a certificate that is not the cluster's, or cannot be read: this is what it asks for.
     Foreign(String),
+    /// It was made with a bootstrap token of another cluster, as this says.
+    Elsewhere(String),
 }
 
 fn judge(request: &Request, cluster: &str, anybody: bool) -> Verdict {
@@ -118,6 +120,9 @@ fn judge(request: &Request, cluster: &str, anybody: bool) -> Verdict {
     }
     let own = format!("system:open-cluster-management:{cluster}:");
     let spec = &request.spec;
+    if let Err(why) = may_register(&spec.groups, cluster) {
+        return Verdict::Elsewhere(why);
+    }
     let known = spec.groups.iter().any(|group| BOOTSTRAP_GROUPS.contains(&group.as_str()))
         || spec.username == BOOTSTRAP_ACCOUNT
         || spec.username.starts_with(&own);
@@ -236,6 +241,7 @@ impl Watch<'_> {
                         request.spec.username
                     ),
                 ),
+                Verdict::Elsewhere(why) => self.doubt(name, &format!("request {name} is not approved: {why}")),
                 Verdict::Foreign(asked) => self.doubt(
                     name,
                     &format!(
@@ -314,6 +320,10 @@ mod tests {
         };
         let token = by("system:bootstrap:abcdef", &["system:bootstrappers", "system:authenticated"]);
         assert_eq!(judge(&token, "c1", false), Verdict::Approve);
+        let tied = |group: &str| by("system:bootstrap:abcdef", &["system:bootstrappers", group]);
+        assert_eq!(judge(&tied("system:bootstrappers:managedcluster:c1"), "c1", false), Verdict::Approve);
+        let elsewhere = judge(&tied("system:bootstrappers:managedcluster:c2"), "c1", true);
+        assert!(matches!(elsewhere, Verdict::Elsewhere(_)), "{elsewhere:?}");
         assert_eq!(judge(&by(BOOTSTRAP_ACCOUNT, &[]), "c1", false), Verdict::Approve);
         assert_eq!(judge(&by("system:open-cluster-management:c1:a", &[]), "c1", false), Verdict::Approve);
         assert_eq!(judge(&by("system:open-cluster-management:c2:a", &[]), "c1", false), Verdict::Doubt);

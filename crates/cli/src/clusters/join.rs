@@ -1,10 +1,11 @@
 //! `kubestellar join`: gives a cluster what it needs to ask for entry into an ITS.
 //!
-//! The ITS gets a bootstrap token that can do no more than ask; the token goes into a kubeconfig file for the agent of
+//! The ITS gets a bootstrap token that can do no more than ask, for this cluster only; the token goes into a kubeconfig file for the agent of
 //! the cluster. Entry is granted by `kubestellar accept`.
 
 use super::SECRETS;
 use crate::{Error, Result, Session, kind_of_space};
+use api::cluster::{BOOTSTRAP_GROUP, REMOVE_ONCE_JOINED_ANNOTATION, bootstrap_group};
 use api::{Object, ObjectName, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,9 +13,6 @@ use client::kubeconfig::{self, Kubeconfig, KubeconfigSet, Section};
 use client::{Client, Credential, Endpoint};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-
-/// The group whose members may ask for entry, and nothing else.
-const BOOTSTRAP_GROUP: &str = "system:bootstrappers:managedcluster";
 
 /// Characters of the two parts of a bootstrap token, as Kubernetes defines it.
 const TOKEN_ID_LENGTH: usize = 6;
@@ -107,7 +105,8 @@ impl Join {
     }
 }
 
-/// Makes a bootstrap token in an ITS, with which a cluster may ask for entry, and nothing else. Returns its text.
+/// Makes a bootstrap token in an ITS, with which this cluster may ask for entry, and nothing else. Returns its text. The
+/// hub removes it once the cluster has its certificate, or at its end.
 ///
 /// # Errors
 /// If the ITS does not take it.
@@ -162,7 +161,7 @@ impl Token {
             ("token-secret", self.secret.as_str()),
             ("expiration", &expiration.to_string()),
             ("usage-bootstrap-authentication", "true"),
-            ("auth-extra-groups", BOOTSTRAP_GROUP),
+            ("auth-extra-groups", &format!("{BOOTSTRAP_GROUP},{}", bootstrap_group(cluster))),
             ("description", &format!("for cluster {cluster} to ask for entry")),
         ]
         .into_iter()
@@ -170,6 +169,7 @@ impl Token {
         .collect();
         let name = ObjectName::namespaced("kube-system", format!("bootstrap-token-{}", self.id));
         let mut secret = Object::new("v1", "Secret", &name);
+        secret.set_annotation(REMOVE_ONCE_JOINED_ANNOTATION, cluster);
         secret.0.insert("type".into(), "bootstrap.kubernetes.io/token".into());
         secret.0.insert("data".into(), data.into());
         json!(secret)
@@ -200,7 +200,9 @@ mod tests {
         assert_eq!(secret["metadata"]["namespace"], "kube-system");
         let datum = |key: &str| STANDARD.decode(secret["data"][key].as_str().unwrap()).unwrap();
         assert_eq!(datum("expiration"), b"1970-01-02T00:00:00Z");
-        assert_eq!(datum("auth-extra-groups"), BOOTSTRAP_GROUP.as_bytes());
+        let groups = b"system:bootstrappers:managedcluster,system:bootstrappers:managedcluster:c1";
+        assert_eq!(datum("auth-extra-groups"), groups);
+        assert_eq!(secret["metadata"]["annotations"]["kubestellar.io/remove-once-joined"], "c1");
         assert_ne!(Token::random().unwrap().secret, Token::random().unwrap().secret);
     }
 

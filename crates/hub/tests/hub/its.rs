@@ -218,6 +218,66 @@ async fn whom_the_hub_trusts_brings_clusters_in() {
     hub.until(&SIGNING_REQUESTS, &request, "is signed", is_signed).await;
 }
 
+const SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "Secret");
+
+/// The Secret of a bootstrap token.
+fn token(id: &str, expires: Timestamp, once_for: Option<&str>) -> Value {
+    let annotations = once_for.map(|cluster| json!({"kubestellar.io/remove-once-joined": cluster}));
+    json!({"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
+        "metadata": {"name": format!("bootstrap-token-{id}"), "namespace": "kube-system", "annotations": annotations},
+        "data": {"expiration": STANDARD.encode(expires.to_string()), "token-id": STANDARD.encode(id)}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_has_expired_goes_on_time() {
+    let hub = Hub::new(&[]).await;
+    let at = |seconds: i64| Timestamp::from_seconds(hub.clock.now().seconds() + seconds);
+    for (id, seconds) in [("aaaaaa", -1), ("bbbbbb", 1), ("cccccc", 300)] {
+        hub.its.create::<Value>(&SECRETS, "kube-system", &token(id, at(seconds), None)).await.unwrap();
+    }
+    hub.until(&SECRETS, "kube-system/bootstrap-token-aaaaaa", "is gone", |held| held.is_none()).await;
+    // The hub's clock stands: only its timer makes it look again.
+    hub.clock.advance(Duration::from_secs(1));
+    hub.until(&SECRETS, "kube-system/bootstrap-token-bbbbbb", "is gone", |held| held.is_none()).await;
+    let left = ObjectName::namespaced("kube-system", "bootstrap-token-cccccc");
+    hub.its.get::<Value>(&SECRETS, &left).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_one_cluster_goes_once_the_cluster_is_heard() {
+    let hub = Hub::new(&["system:bootstrap:aaaaaa", "system:bootstrap:bbbbbb"]).await;
+    hub.member().await;
+    let later = Timestamp::from_seconds(hub.clock.now().seconds() + 3600);
+    for (id, once_for) in [("aaaaaa", Some(CLUSTER)), ("bbbbbb", None), ("cccccc", Some(CLUSTER))] {
+        hub.its.create::<Value>(&SECRETS, "kube-system", &token(id, later, once_for)).await.unwrap();
+    }
+    for user in ["system:bootstrap:bbbbbb", "system:bootstrap:aaaaaa"] {
+        let request = hub.request(user, &["system:bootstrappers:managedcluster"]).await;
+        hub.until(&SIGNING_REQUESTS, &request, "is signed", is_signed).await;
+    }
+    let name = |id: &str| ObjectName::namespaced("kube-system", format!("bootstrap-token-{id}"));
+    hub.its.get::<Value>(&SECRETS, &name("aaaaaa")).await.unwrap();
+    // The agent renews its lease, with its certificate: again and again, as agents do.
+    let lease = ObjectName::namespaced(CLUSTER, "managed-cluster-lease");
+    let renewing = async {
+        let mut period = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            period.tick().await;
+            hub.clock.advance(Duration::from_millis(1));
+            let renew = Patch::Merge(json!({"spec": {"renewTime": hub.clock.now().rfc3339_micros()}}));
+            hub.its.patch::<Value>(&LEASES, &lease, &renew).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = renewing => {}
+        () = hub.until(&SECRETS, "kube-system/bootstrap-token-aaaaaa", "is gone", |held| held.is_none()) => {}
+    }
+    // Neither one that is for many clusters, nor one that nobody used.
+    for id in ["bbbbbb", "cccccc"] {
+        hub.its.get::<Value>(&SECRETS, &name(id)).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_the_hub_writes_nothing() {
     let mut hub = Hub::new(&[]).await;

@@ -1,5 +1,6 @@
 //! Who may write what of a ManagedCluster: the rules of OCM's admission webhook that double opt-in rests on.
 
+use crate::registration::may_register;
 use api::Object;
 use serde_json::Value;
 
@@ -8,13 +9,20 @@ const RESERVED: [&str; 6] =
     ["customization-properties", "default", "kube-node-lease", "kube-public", "kube-system", "open-cluster-management"];
 const RESERVED_PREFIXES: [&str; 2] = ["kube-", "open-cluster-management-"];
 
-/// Why a write of a ManagedCluster is refused, if it is. `may_accept` tells whether who writes has the right to `update`
+/// Why a write of a ManagedCluster is refused, if it is. `groups` are those of who writes: a bootstrap token that is for
+/// one cluster brings no other in, see [`may_register`]. `may_accept` tells whether who writes has the right to `update`
 /// `managedclusters/accept` of `register.open-cluster-management.io` for this cluster.
 ///
 /// # Errors
 /// A text for the user.
-pub fn admit(old: Option<&Object>, new: &Object, may_accept: impl FnOnce() -> bool) -> Result<(), String> {
+pub fn admit(
+    old: Option<&Object>,
+    new: &Object,
+    groups: &[String],
+    may_accept: impl FnOnce() -> bool,
+) -> Result<(), String> {
     let name = new.name();
+    may_register(groups, name)?;
     if old.is_none() {
         if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             return Err(format!("{name:?} is the name of a namespace that is no mailbox: choose another"));
@@ -41,7 +49,7 @@ mod tests {
         let cluster = |accepts: bool| -> Object {
             serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"hubAcceptsClient": accepts}})).unwrap()
         };
-        let seen = admit(old.map(cluster).as_ref(), &cluster(new), || may);
+        let seen = admit(old.map(cluster).as_ref(), &cluster(new), &[], || may);
         assert!(seen.clone().err().unwrap_or_default().contains(expected), "{seen:?}");
         assert_eq!(seen.is_ok(), expected.is_empty(), "{seen:?}");
     }
@@ -60,5 +68,19 @@ mod tests {
         }
         check("a.b", None, false, true, "cannot be the name");
         check("kube-system", Some(false), false, false, "");
+    }
+
+    #[test]
+    fn a_token_of_one_cluster_brings_no_other() {
+        #[track_caller]
+        fn check(groups: &[&str], name: &str, admitted: bool) {
+            let cluster: Object = serde_json::from_value(json!({"metadata": {"name": name}, "spec": {}})).unwrap();
+            let groups: Vec<String> = groups.iter().map(|&group| group.to_owned()).collect();
+            assert_eq!(admit(None, &cluster, &groups, || false).is_ok(), admitted, "{groups:?} {name}");
+        }
+        let its_wide = "system:bootstrappers:managedcluster";
+        check(&[its_wide], "c1", true);
+        check(&[its_wide, "system:bootstrappers:managedcluster:c1"], "c1", true);
+        check(&[its_wide, "system:bootstrappers:managedcluster:c1"], "c2", false);
     }
 }
