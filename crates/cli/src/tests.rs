@@ -36,7 +36,15 @@ struct Embedded(Server);
 impl Spaces for Embedded {
     type Error = String;
 
-    async fn ensure(&self, space: &SpaceName, place: Place) -> Result<Access, String> {
+    async fn owner(&self, _: &SpaceName) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+
+    async fn held(&self) -> Result<Vec<SpaceName>, String> {
+        Ok(Vec::new())
+    }
+
+    async fn ensure(&self, space: &SpaceName, place: Place, _: &str) -> Result<Access, String> {
         let access = match place {
             Place::Own => self.0.create_space(space),
             Place::Hosting => self.0.access(&self.0.hosting_space()),

@@ -4,7 +4,7 @@ use api::space::{
     ADMIN_SECRET, ADMIN_SECRET_IN_CLUSTER_KEY, ADMIN_SECRET_KEY, CONTROL_PLANES, ControlPlane, SecretReference,
     system_namespace,
 };
-use api::{Object, ObjectName, Op, OwnerReference, Resource, SpaceName, Timestamp};
+use api::{Object, ObjectName, Op, OwnerReference, PartialObject, Resource, SpaceName, Timestamp};
 use base64::Engine as _;
 use client::{Client, Reflector, Selection};
 use clock::SharedClock;
@@ -42,8 +42,20 @@ pub trait Spaces: Send + Sync + 'static {
     /// What may go wrong, in a sentence for the user.
     type Error: Display + Send;
 
-    /// Makes the space unless it is there, and tells how it is reached. With [`Place::Hosting`] nothing is made.
-    fn ensure(&self, space: &SpaceName, place: Place) -> impl Future<Output = Result<Access, Self::Error>> + Send;
+    /// Makes the space unless it is there, marks it for good as made for the ControlPlane with the uid `owner`, and tells
+    /// how it is reached. With [`Place::Hosting`] nothing is made or marked.
+    fn ensure(
+        &self,
+        space: &SpaceName,
+        place: Place,
+        owner: &str,
+    ) -> impl Future<Output = Result<Access, Self::Error>> + Send;
+
+    /// The uid that a space is marked with; nothing if it is not marked, or not there.
+    fn owner(&self, space: &SpaceName) -> impl Future<Output = Result<Option<String>, Self::Error>> + Send;
+
+    /// All spaces that could have been made for ControlPlanes, marked or not.
+    fn held(&self) -> impl Future<Output = Result<Vec<SpaceName>, Self::Error>> + Send;
 
     /// Has what the space did elsewhere undone, ends what runs beside it, and drops it with everything in it.
     fn remove(&self, space: &SpaceName) -> impl Future<Output = Result<(), Self::Error>> + Send;
@@ -80,6 +92,11 @@ pub async fn run<S: Spaces>(hosting: Client, spaces: Arc<S>, clock: SharedClock,
     }
     let queue = Queue::new();
     let feeding = tokio::spawn(feed(planes.clone(), queue.clone(), shutdown.clone()));
+    // What went while nobody watched.
+    match spaces.held().await {
+        Ok(held) => held.into_iter().for_each(|space| queue.add(space)),
+        Err(error) => tracing::warn!(%error, "spaces whose ControlPlane has gone are not looked for"),
+    }
     let host = Arc::new(Hosting { hosting, planes, spaces, clock });
     controller::run(host, queue, WORKERS, shutdown).await;
     feeding.abort();
@@ -112,7 +129,7 @@ impl<S: Spaces> Reconcile for Hosting<S> {
     type Key = SpaceName;
 
     async fn reconcile(&self, name: &SpaceName) -> Result<Action> {
-        let Some(plane) = self.planes.get(&ObjectName::cluster(name.as_str())) else { return Ok(Action::AwaitChange) };
+        let Some(plane) = self.planes.get(&ObjectName::cluster(name.as_str())) else { return self.clear(name).await };
         let patch = |patch| Op::merge_patch(CONTROL_PLANES, ObjectName::cluster(name.as_str()), patch);
         if plane.metadata.is_deleting() {
             if let Some(release) = plan_release(&plane) {
@@ -158,7 +175,11 @@ impl<S: Spaces> Hosting<S> {
     async fn bring_up(&self, name: &SpaceName, plane: &ControlPlane) -> Result<Outcome, Failure> {
         let place = place(plane).map_err(Failure::User)?;
         let later = |doing: &str, cause: S::Error| Failure::Later(Error::Later(format!("{doing}: {cause}")));
-        let access = self.spaces.ensure(name, place).await.map_err(|cause| later("make the space", cause))?;
+        let access = self
+            .spaces
+            .ensure(name, place, &plane.metadata.uid)
+            .await
+            .map_err(|cause| later("make the space", cause))?;
         let secret = self.publish(plane, &access).await?;
         let role = role(plane);
         let (its, waiting) = match role {
@@ -177,6 +198,36 @@ impl<S: Spaces> Hosting<S> {
         };
         done.map_err(|cause| later("start what runs beside the space", cause))?;
         Ok(Outcome { secret: Some(secret), error: None, waiting })
+    }
+
+    /// Removes the space of a ControlPlane that is gone, if it is still there: somebody took the finalizer away by force,
+    /// and nobody else would ever remove it.
+    ///
+    /// A space is never removed by surprise. All of this has to hold: the space is marked as made for a ControlPlane (one
+    /// that was made in another way, or before there were marks, stays, and the log says so); the deletion was watched,
+    /// or a complete list at the start did not have the ControlPlane; and the API server, asked now, has none of that
+    /// name. If somebody made another ControlPlane of that name meanwhile, it takes the space over as it is.
+    async fn clear(&self, name: &SpaceName) -> Result<Action> {
+        let later = |doing: &str, cause: S::Error| Error::Later(format!("{doing}: {cause}"));
+        let place = ObjectName::cluster(name.as_str());
+        if self.hosting.find::<PartialObject>(&CONTROL_PLANES, &place).await?.is_some() {
+            return Ok(Action::AwaitChange); // the watch is behind
+        }
+        // Of a ControlPlane without a space of its own, this is all there is.
+        self.spaces.stop_role(name).await.map_err(|cause| later("stop what runs beside the space", cause))?;
+        match self.spaces.owner(name).await.map_err(|cause| later("see whose the space is", cause))? {
+            Some(owner) => {
+                tracing::warn!(
+                    "space {name}: removed with everything in it, since ControlPlane {name} (uid {owner}), which it was                      made for, was deleted and its finalizer taken away by force"
+                );
+                self.spaces.remove(name).await.map_err(|cause| later("remove the space", cause))?;
+            }
+            None if self.spaces.held().await.is_ok_and(|held| held.contains(name)) => tracing::warn!(
+                "space {name}: no ControlPlane has it, and it is not marked as made for one, so it stays; a ControlPlane                  {name} takes it over"
+            ),
+            None => {}
+        }
+        Ok(Action::AwaitChange)
     }
 
     async fn remove(&self, name: &SpaceName, plane: &ControlPlane) -> Result<()> {

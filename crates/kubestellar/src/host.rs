@@ -1,6 +1,8 @@
 //! Where spaces come from in this process, and what runs beside each: a WDS has its controllers, an ITS its hub, and a
 //! simulated WEC its simulator and an agent.
 
+use crate::host_marks::{self, Marks};
+use crate::host_parts::Parts;
 use crate::local;
 use anyhow::{Context, Result, anyhow};
 use api::cluster::MANAGED_CLUSTERS;
@@ -17,7 +19,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use store::Visibility;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How long the bootstrap token of a simulated cluster's agent can be used.
@@ -44,8 +45,7 @@ pub(crate) struct Host {
 struct Beside {
     role: Role,
     its: Option<SpaceName>,
-    end: CancellationToken,
-    tasks: JoinSet<()>,
+    parts: Parts,
 }
 
 impl Host {
@@ -69,41 +69,46 @@ impl Host {
 
     fn start(&self, space: &SpaceName, place: Place, role: Role, its: Option<&SpaceName>) -> Option<Beside> {
         let behind = self.behind(space, place);
-        let end = self.shutdown.child_token();
-        let mut tasks = JoinSet::new();
+        let mut parts = Parts::new(space.as_str(), self.shutdown.child_token());
         let clock = self.clock.clone();
         match role {
             Role::Plain => return None,
             Role::Its => {
                 let its = local::client(&self.server, &behind, "registration", Visibility::Appended);
-                let config = hub::its::ItsConfig { its, clock, trusted: Vec::new() };
-                let end = end.clone();
-                tasks.spawn(async move { hub::its::run(config, end).await });
+                parts.keep("inventory and registration", move |end| {
+                    let config = hub::its::ItsConfig { its: its.clone(), clock: clock.clone(), trusted: Vec::new() };
+                    hub::its::run(config, end)
+                });
             }
             Role::Wds => {
                 let to = its?;
-                let config = hub::wds::WdsConfig {
-                    name: space.clone(),
-                    wds: local::client(&self.server, &behind, "kubestellar", Visibility::Appended),
-                    its: local::client(&self.server, to, "transport-controller", Visibility::Appended),
-                    clock,
-                    limits: planner::transport::Limits::default(),
-                };
-                let end = end.clone();
-                tasks.spawn(async move { hub::wds::run(config, end).await });
+                let name = space.clone();
+                let wds = local::client(&self.server, &behind, "kubestellar", Visibility::Appended);
+                let its = local::client(&self.server, to, "transport-controller", Visibility::Appended);
+                parts.keep("binding, transport and status", move |end| {
+                    let config = hub::wds::WdsConfig {
+                        name: name.clone(),
+                        wds: wds.clone(),
+                        its: its.clone(),
+                        clock: clock.clone(),
+                        limits: planner::transport::Limits::default(),
+                    };
+                    hub::wds::run(config, end)
+                });
             }
             Role::Wec => {
                 let simulated = local::client(&self.server, &behind, "simulator", Visibility::Appended);
-                let (dial, simulator_end) = (simulator::Dial::default(), end.clone());
-                let simulator_clock = clock.clone();
-                tasks.spawn(async move { simulator::run(simulated, dial, simulator_clock, simulator_end).await });
+                parts.keep("simulator", move |end| {
+                    simulator::run(simulated.clone(), simulator::Dial::default(), clock.clone(), end)
+                });
                 if let Some(its) = its {
-                    let (agent, end) = (self.agent(space, &behind, its), end.clone());
-                    tasks.spawn(Box::pin(run_agent(agent, end)));
+                    let agent = self.agent(space, &behind, its);
+                    // Boxed, because it is large.
+                    parts.keep("agent", move |end| Box::pin(run_agent(agent.clone(), end)));
                 }
             }
         }
-        Some(Beside { role, its: its.cloned(), end, tasks })
+        Some(Beside { role, its: its.cloned(), parts })
     }
 
     /// Takes a simulated cluster out of the inventory, and waits a while until that is done.
@@ -162,6 +167,7 @@ impl Host {
     }
 }
 
+#[derive(Clone)]
 struct SimulatedAgent {
     cluster: ClusterName,
     credentials: PathBuf,
@@ -212,9 +218,13 @@ async fn run_agent(agent: SimulatedAgent, end: CancellationToken) {
 impl Spaces for Host {
     type Error = anyhow::Error;
 
-    async fn ensure(&self, space: &SpaceName, place: Place) -> Result<Access> {
+    async fn ensure(&self, space: &SpaceName, place: Place, owner: &str) -> Result<Access> {
         let access = match place {
-            Place::Own => self.server.create_space(space).map_err(|error| anyhow!("space {space}: {error}"))?,
+            Place::Own => {
+                let access = self.server.create_space(space).map_err(|error| anyhow!("space {space}: {error}"))?;
+                host_marks::set_owner(&self.server, space, owner).await?;
+                access
+            }
             Place::Hosting => self.server.access(&self.server.hosting_space())?,
         };
         let kubeconfig = kubeconfig(space.as_str(), &access)?;
@@ -226,13 +236,31 @@ impl Spaces for Host {
         })
     }
 
+    async fn owner(&self, space: &SpaceName) -> Result<Option<String>> {
+        if *space == self.server.hosting_space() {
+            return Ok(None);
+        }
+        Ok(host_marks::read(&self.server, space).await?.owner)
+    }
+
+    async fn held(&self) -> Result<Vec<SpaceName>> {
+        let hosting = self.server.hosting_space();
+        Ok(self.server.spaces().into_iter().filter(|space| *space != hosting).collect())
+    }
+
     async fn remove(&self, space: &SpaceName) -> Result<()> {
-        let role = self.beside.lock().get(space).map(|beside| (beside.role, beside.its.clone()));
+        // Its mark tells what it does in an ITS even if nothing runs beside it: it may be deleted right after a start.
+        let Marks { role, .. } = host_marks::read(&self.server, space).await?;
         match role {
             // While its agent still runs, so that nothing waits for it afterwards.
-            Some((Role::Wec, Some(its))) => self.detach(space, &its).await,
+            Some((Role::Wec, its)) => {
+                if self.server.has_space(&its) {
+                    self.start_role(space, Place::Own, Role::Wec, Some(&its)).await?;
+                    self.detach(space, &its).await;
+                }
+            }
             // After its controllers have ended, so that they do not repair what is withdrawn.
-            Some((Role::Wds, Some(its))) => {
+            Some((Role::Wds, its)) => {
                 self.stop_role(space).await?;
                 self.withdraw(space, &its).await?;
             }
@@ -248,11 +276,14 @@ impl Spaces for Host {
     }
 
     async fn start_role(&self, space: &SpaceName, place: Place, role: Role, its: Option<&SpaceName>) -> Result<()> {
-        let same = |beside: &Beside| beside.role == role && beside.its.as_ref() == its;
-        if self.beside.lock().get(space).is_some_and(same) {
+        let wanted = |beside: &mut Beside| beside.role == role && beside.its.as_ref() == its && beside.parts.all_kept();
+        if self.beside.lock().get_mut(space).is_some_and(wanted) {
             return Ok(());
         }
         self.stop_role(space).await?;
+        if place == Place::Own {
+            host_marks::set_role(&self.server, space, role, its).await?;
+        }
         if let Some(beside) = self.start(space, place, role, its) {
             self.beside.lock().insert(space.clone(), beside);
         }
@@ -261,9 +292,7 @@ impl Spaces for Host {
 
     async fn stop_role(&self, space: &SpaceName) -> Result<()> {
         let Some(mut beside) = self.beside.lock().remove(space) else { return Ok(()) };
-        beside.end.cancel();
-        let ended = async { while beside.tasks.join_next().await.is_some() {} };
-        tokio::time::timeout(STOP_TIME_MAX, ended)
+        tokio::time::timeout(STOP_TIME_MAX, beside.parts.stop())
             .await
             .map_err(|_| anyhow!("what runs beside space {space} does not end"))
     }

@@ -7,6 +7,8 @@ mod demo;
 mod fleet;
 mod host;
 mod host_guard;
+mod host_marks;
+mod host_parts;
 mod local;
 mod serve;
 mod serving;

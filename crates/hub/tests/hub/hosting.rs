@@ -11,14 +11,25 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Remembers what it is asked.
+/// Remembers what it is asked: what spaces are there, and the marks of those that were made.
 #[derive(Default)]
-struct Recorded(Mutex<BTreeMap<String, String>>);
+struct Recorded(Mutex<BTreeMap<String, String>>, Mutex<BTreeMap<String, String>>);
 
 impl Spaces for Recorded {
     type Error = String;
 
-    async fn ensure(&self, space: &SpaceName, place: Place) -> Result<Access, String> {
+    async fn owner(&self, space: &SpaceName) -> Result<Option<String>, String> {
+        Ok(self.1.lock().get(space.as_str()).cloned())
+    }
+
+    async fn held(&self) -> Result<Vec<SpaceName>, String> {
+        Ok(self.0.lock().keys().map(|name| name.as_str().into()).collect())
+    }
+
+    async fn ensure(&self, space: &SpaceName, place: Place, owner: &str) -> Result<Access, String> {
+        if place == Place::Own {
+            self.1.lock().insert(space.to_string(), owner.to_owned());
+        }
         self.0.lock().entry(space.to_string()).or_insert_with(|| format!("{place:?}"));
         Ok(Access {
             server: format!("https://h/spaces/{space}"),
@@ -30,6 +41,7 @@ impl Spaces for Recorded {
 
     async fn remove(&self, space: &SpaceName) -> Result<(), String> {
         self.0.lock().remove(space.as_str());
+        self.1.lock().remove(space.as_str());
         Ok(())
     }
 
@@ -132,6 +144,68 @@ async fn a_control_plane_becomes_a_space() {
     }
     assert!(!spaces.0.lock().contains_key("imbs"));
     until(&hosting, &CONTROL_PLANES, &named("wds1"), "waits again", |object| is_ready(object, "False")).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_space_whose_control_plane_went_by_force_goes_and_no_other() {
+    let world = World::new(&["hosting"]);
+    let hosting = world.client("hosting");
+    let spaces = Arc::new(Recorded::default());
+    spaces.0.lock().insert("made-otherwise".into(), "Own".into());
+    let start = |shutdown: &Shutdown| {
+        let run = hub::hosting::run(hosting.clone(), spaces.clone(), world.clock.clone(), shutdown.clone());
+        tokio::spawn(run)
+    };
+    let shutdown = Shutdown::new();
+    let running = start(&shutdown);
+    hosting.wait_established("controlplanes.tenancy.kflex.kubestellar.org").await.unwrap();
+    let named = ObjectName::cluster;
+    let ready = async |name: &str| {
+        apply(&hosting, &plane(name, "k8s")).await;
+        until(&hosting, &CONTROL_PLANES, &ObjectName::cluster(name), "is ready", |object| is_ready(object, "True"))
+            .await;
+    };
+    let force = async |name: &str| {
+        let strip = client::Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        hosting.patch::<Object>(&CONTROL_PLANES, &ObjectName::cluster(name), &strip).await.unwrap();
+        hosting.delete(&CONTROL_PLANES, &ObjectName::cluster(name), &DeleteParams::default()).await.unwrap();
+    };
+    for name in ["a", "b", "c"] {
+        ready(name).await;
+    }
+    // While somebody watches: the finalizer may come back between the two writes, which is as good.
+    force("a").await;
+    until(&hosting, &CONTROL_PLANES, &named("a"), "is gone", |object| object.is_none()).await;
+    tokio::time::timeout(PATIENCE, async {
+        while spaces.0.lock().contains_key("a") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the space goes");
+    assert!(spaces.0.lock().contains_key("b"));
+
+    // While nobody watches; and one is made anew under its name, and takes over what is there.
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+    force("b").await;
+    force("c").await;
+    apply(&hosting, &plane("c", "k8s")).await;
+    let shutdown = Shutdown::new();
+    let running = start(&shutdown);
+    ready("d").await;
+    until(&hosting, &CONTROL_PLANES, &named("c"), "is ready", |object| is_ready(object, "True")).await;
+    tokio::time::timeout(PATIENCE, async {
+        while spaces.0.lock().contains_key("b") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the space goes");
+    let left: Vec<String> = spaces.0.lock().keys().cloned().collect();
+    assert_eq!(left, ["c", "d", "made-otherwise"]);
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
