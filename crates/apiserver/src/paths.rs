@@ -37,9 +37,8 @@ pub(crate) async fn answer(
         ["healthz" | "livez" | "readyz", check] if CHECKS.contains(check) => health(server, check, query),
         ["metrics"] => metrics(server),
         [".well-known", "openid-configuration"] => {
-            let issuer = server.url(&space.name);
-            let keys = format!("{issuer}/openid/v1/jwks");
-            let document = json!({"issuer": issuer, "jwks_uri": keys, "response_types_supported": ["id_token"],
+            let keys = format!("{}/openid/v1/jwks", server.url(&space.name));
+            let document = json!({"issuer": space.issuer, "jwks_uri": keys, "response_types_supported": ["id_token"],
                 "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]});
             respond::json(StatusCode::OK, &document)
         }

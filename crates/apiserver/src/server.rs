@@ -117,15 +117,28 @@ impl Server {
         let clock = config.limits.clock.clone();
         let store = Store::open(config.engine, config.limits)?;
         let mut spaces = BTreeMap::new();
+        let url = |name: &SpaceName| format!("{}/spaces/{name}", config.advertised);
         let records = store.page(&Collection::new(INTERNAL, SPACES), None, None, usize::MAX, None);
         for entry in records.expect("the present is never compacted").entries {
-            let record: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+            let mut record: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
             let authority = serde_json::from_value(record["authority"].clone());
             let authority: Authority = authority.map_err(|_| Error::Record(entry.key.name.to_string()))?;
             let tokens = record["tokens"].as_str().and_then(TokenKey::from_text);
             let tokens = tokens.ok_or_else(|| Error::Record(entry.key.name.to_string()))?;
             let name = SpaceName::from(&*entry.key.name);
-            spaces.insert(name.clone(), Arc::new(Space::new(&store, name, authority, tokens)));
+            let issuer = match record["issuer"].as_str() {
+                Some(issuer) => issuer.to_owned(),
+                None => {
+                    // Of a server that did not keep it: it is what it would have been, and stays so from now on.
+                    let issuer = url(&name);
+                    record["issuer"] = issuer.as_str().into();
+                    let object = record.as_object().expect("a record with an authority is an object");
+                    let kept = store.commit(entry.key.clone(), Expect::Any, Write::Put(encode::stamped(object)));
+                    kept.map_err(|error| Error::Write(name.clone(), error.to_string()))?;
+                    issuer
+                }
+            };
+            spaces.insert(name.clone(), Arc::new(Space::new(&store, name, authority, tokens, issuer)));
         }
         // What a deletion, or a creation, that a crash cut short has left behind.
         for held in store.spaces() {
@@ -166,9 +179,10 @@ impl Server {
             // What a space of this name may have left behind: a deletion that a crash cut short.
             self.drop_keys(name)?;
             let metadata = json!({"name": name.as_str(), "creationTimestamp": self.now().to_string()});
+            let issuer = self.url(name);
             let record = json!({"apiVersion": "internal/v1", "kind": "Space", "metadata": metadata, "authority": authority,
-                "tokens": tokens.to_text()});
-            let space = Arc::new(Space::new(&self.0.store, name.clone(), authority, tokens));
+                "tokens": tokens.to_text(), "issuer": issuer});
+            let space = Arc::new(Space::new(&self.0.store, name.clone(), authority, tokens, issuer));
             self.write_namespaces(&space)?;
             self.put(name, Key::new(Collection::new(INTERNAL, SPACES), "", name.as_str()), &record)?;
             self.0.spaces.write().entry(name.clone()).or_insert(space);

@@ -21,6 +21,9 @@ pub(crate) struct Space {
     pub(crate) authority: Authority,
     /// Signs the tokens of its service accounts.
     pub(crate) tokens: TokenKey,
+    /// The issuer of these tokens, and their audience unless another is asked for: where the space was reached when it
+    /// was made. It stays when the server moves, so that tokens, and those who check them elsewhere, need not follow.
+    pub(crate) issuer: String,
     pub(crate) rbac: rbac::Cache<Header>,
     /// Kinds of CRDs; `None` before the first question, so that opening many spaces reads nothing.
     customs: RwLock<Option<Arc<Customs>>>,
@@ -31,7 +34,13 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(store: &Store<Header>, name: SpaceName, authority: Authority, tokens: TokenKey) -> Self {
+    pub(crate) fn new(
+        store: &Store<Header>,
+        name: SpaceName,
+        authority: Authority,
+        tokens: TokenKey,
+        issuer: String,
+    ) -> Self {
         let prefix: Arc<str> = name.as_str().into();
         Self {
             rbac: rbac::Cache::new(store.clone(), prefix.clone()),
@@ -39,6 +48,7 @@ impl Space {
             prefix,
             authority,
             tokens,
+            issuer,
             customs: RwLock::new(None),
             crd_writes: Mutex::new(()),
             end: CancellationToken::new(),

@@ -128,8 +128,9 @@ pub(crate) fn issue(
 pub(crate) fn identity(server: &Server, space: &Arc<Space>, token: &str) -> Option<Identity> {
     let claims = space.tokens.verify(token)?;
     let now = server.now().seconds();
-    let audience = server.url(&space.name);
-    let for_us = claims["aud"].as_array()?.iter().any(|held| held.as_str() == Some(&audience));
+    // Its issuer is this space, whatever address it had then: nobody else has the key. So a token for its issuer is for us.
+    let ours = [claims["iss"].as_str().unwrap_or_default(), &space.issuer, &server.url(&space.name)];
+    let for_us = claims["aud"].as_array()?.iter().any(|held| held.as_str().is_some_and(|held| ours.contains(&held)));
     let ended = claims["exp"].as_i64().is_some_and(|end| end <= now);
     let begun = claims["nbf"].as_i64().is_some_and(|begin| begin <= now);
     if !for_us || ended || !begun {

@@ -40,7 +40,7 @@ pub(super) async fn create(call: &Call) -> Result<Response<Body>> {
     let live = call.live().await?;
     call.settle(live.modified).await?;
     let bound = bound(call, &spec["boundObjectRef"])?;
-    let issuer = call.server.url(&call.space.name);
+    let issuer = call.space.issuer.clone();
     let asked = spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut audiences: Vec<String> = asked.map(str::to_owned).collect();
     if audiences.is_empty() {

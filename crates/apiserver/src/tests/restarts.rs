@@ -114,3 +114,64 @@ async fn what_is_left_of_a_space_without_a_record_goes_at_the_next_start() {
     .unwrap();
     assert!(!server.has_space(&"s1".into()) && server.store().spaces().is_empty());
 }
+
+/// A server with space `s1`, at an address.
+fn at_address(dir: &std::path::Path, advertised: &str) -> Server {
+    let clock: SharedClock = Manual::at(Timestamp::from_seconds(1_795_382_640));
+    let server = Server::open(Config {
+        engine: store::open_disk(dir, clock.clone()).unwrap(),
+        limits: Limits::with_clock(clock),
+        advertised: advertised.into(),
+        serving_authority: String::new(),
+        hosting: "host".into(),
+    })
+    .unwrap();
+    server.create_space(&"s1".into()).unwrap();
+    server
+}
+
+/// A token for the space that a service account of it gets, as the claims that the server signs have it.
+fn token(server: &Server, issuer: &str, audience: &str) -> String {
+    let space = server.space(&"s1".into()).unwrap();
+    let key = space.key(&"namespaces".into(), "", "default");
+    assert!(server.store().get(&key).is_some());
+    let uid = "8e9bd8b4-3c07-4c3a-9f0b-0d2f5a3c2f11";
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "robot", "namespace": "default", "uid": uid}});
+    let key = space.key(&"serviceaccounts".into(), "default", "robot");
+    let written = crate::encode::stamped(account.as_object().unwrap());
+    server.store().commit(key, store::Expect::Any, store::Write::Put(written)).unwrap();
+    let account = crate::tokens::Account { namespace: "default", name: "robot", uid };
+    crate::tokens::issue(&space.tokens, issuer, &[audience.to_owned()], &account, None, (server.now(), None)).unwrap()
+}
+
+#[tokio::test]
+async fn tokens_stay_good_when_the_server_moves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = ("https://127.0.0.1:9443/spaces/s1", "https://127.0.0.1:9444/spaces/s1");
+    let space = SpaceName::from("s1");
+    let server = at_address(dir.path(), "https://127.0.0.1:9443");
+    let given = token(&server, old, old);
+    // Of a data folder from before the issuer was kept: its record has none.
+    let key = store::Key::new(store::Collection::new("/internal", "spaces"), "", "s1");
+    let held = server.store().get(&key).unwrap();
+    let mut record: Value = serde_json::from_slice(&held.value).unwrap();
+    assert_eq!(record.as_object_mut().unwrap().remove("issuer"), Some(json!(old)));
+    let older = crate::encode::stamped(record.as_object().unwrap());
+    server.store().commit(key, store::Expect::Any, store::Write::Put(older)).unwrap();
+    server.close().await;
+    drop(server);
+
+    let server = at_address(dir.path(), "https://127.0.0.1:9444");
+    assert!(server.identity_of_token(&space, &given).is_some(), "given out at the old address");
+    let given = token(&server, new, new);
+    assert_eq!(server.identity_of_token(&space, &token(&server, old, "others")), None);
+    server.close().await;
+    drop(server);
+
+    let server = at_address(dir.path(), "https://127.0.0.1:9445");
+    assert_eq!(server.space(&space).unwrap().issuer, new, "kept, once it is known");
+    assert!(server.identity_of_token(&space, &given).is_some());
+    assert_eq!(server.url(&space), "https://127.0.0.1:9445/spaces/s1");
+    server.close().await;
+}

@@ -122,7 +122,7 @@ fn fill_token(call: &Call, object: &mut Object) {
     let uid = held.meta.uid.to_string();
     let account = Account { namespace, name: &name, uid: &uid };
     let bound = Bound { kind: "secret", name: object.name().into(), uid: object.uid().into() };
-    let issuer = call.server.url(&call.space.name);
+    let issuer = call.space.issuer.clone();
     let audiences = std::slice::from_ref(&issuer);
     let token =
         tokens::issue(&call.space.tokens, &issuer, audiences, &account, Some(&bound), (call.server.now(), None));
