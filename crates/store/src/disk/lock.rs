@@ -1,8 +1,9 @@
 //! Keeps a second process out of a data directory.
 
+use super::private;
 use crate::error::{EngineError, OpenError};
 use clock::SharedClock;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -10,8 +11,7 @@ use std::path::Path;
 pub(super) fn lock(dir: &Path, clock: &SharedClock) -> Result<File, OpenError> {
     let path = dir.join("lock");
     let io = |action, source| EngineError::Io { action, path: path.clone(), source };
-    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = open.map_err(|error| io("open", error))?;
+    let mut file = private::open(&path).map_err(|error| io("open", error))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

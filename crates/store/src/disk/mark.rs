@@ -6,9 +6,10 @@
 
 use super::crc::crc32c;
 use super::frame::{array_at, u64_at};
+use super::private;
 use crate::error::EngineError;
 use crate::key::Revision;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -29,8 +30,7 @@ impl Mark {
     pub(super) fn open(dir: &Path) -> Result<Self, EngineError> {
         let path = dir.join("acknowledged");
         let io = |action, source| EngineError::Io { action, path: path.clone(), source };
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = open.map_err(|error| io("open", error))?;
+        let file = private::open(&path).map_err(|error| io("open", error))?;
         let bytes = std::fs::read(&path).map_err(|error| io("read", error))?;
         let slots = bytes.chunks(SLOT).map(parse);
         let (slot, written) = slots.enumerate().max_by_key(|(_, revision)| *revision).unwrap_or_default();

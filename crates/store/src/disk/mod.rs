@@ -16,6 +16,7 @@ mod dead;
 mod frame;
 mod lock;
 mod mark;
+mod private;
 mod rewrite;
 mod scan;
 
@@ -49,11 +50,13 @@ const ZEROS: &[u8] = &[0; 64 << 10];
 
 /// Opens the log of a directory, which is made if need be.
 ///
+/// The directory is the store's own: nothing else should be kept there. It gets mode 0700 and its files 0600, also when
+/// they are there already with a wider one. Directories above it are not touched.
+///
 /// # Errors
 /// When another process has it open, or it cannot be read.
 pub fn open_disk(dir: &Path, clock: SharedClock) -> Result<Box<dyn Engine>, OpenError> {
-    let created = std::fs::create_dir_all(dir);
-    created.map_err(|source| EngineError::Io { action: "create", path: dir.to_owned(), source })?;
+    private::folder(dir).map_err(|source| EngineError::Io { action: "create", path: dir.to_owned(), source })?;
     let lock = lock::lock(dir, &clock)?;
     let mark = Mark::open(dir)?;
     Ok(Box::new(Disk {
@@ -134,7 +137,7 @@ impl Tail {
         let log = LogFile::new(dir, Kind::Tail, first);
         let temporary = log.path.with_extension("tmp");
         let io = |action| move |source| EngineError::Io { action, path: log_path(dir, first), source };
-        let file = File::create(&temporary).map_err(io("create"))?;
+        let file = private::create(&temporary).map_err(io("create"))?;
         file.write_all_at(&frame::file_header(Kind::Tail, first), 0).map_err(io("write"))?;
         let mut tail = Self { file, log, offset: FILE_HEADER, ahead: FILE_HEADER };
         tail.fill(FIRST_AHEAD).map_err(io("write"))?;
@@ -209,7 +212,10 @@ impl Disk {
                 let removed = std::fs::remove_file(&path);
                 removed.map_err(|source| EngineError::Io { action: "delete", path, source })?;
             } else {
-                files.extend(LogFile::parse(path));
+                let Some(file) = LogFile::parse(path) else { continue };
+                let tightened = private::tighten(&file.path);
+                tightened.map_err(|source| EngineError::Io { action: "open", path: file.path.clone(), source })?;
+                files.push(file);
             }
         }
         let (files, replaced) = arrange(files);

@@ -3,7 +3,7 @@
 use super::dead::Dead;
 use super::frame::{self, Builder, FILE_HEADER, Kind};
 use super::scan::{Next, Scan};
-use super::{LogFile, sync_dir};
+use super::{LogFile, private, sync_dir};
 use crate::error::EngineError;
 use crate::key::Revision;
 use std::collections::VecDeque;
@@ -57,7 +57,7 @@ impl Rewrite {
         let base = LogFile::new(dir, Kind::Base, upto);
         let temporary = base.path.with_extension("tmp");
         let io = |source| EngineError::Io { action: "create", path: temporary.clone(), source };
-        let out = File::create(&temporary).map_err(io)?;
+        let out = private::create(&temporary).map_err(io)?;
         out.write_all_at(&frame::file_header(Kind::Base, upto), 0).map_err(io)?;
         Ok(Self {
             dir: dir.to_owned(),

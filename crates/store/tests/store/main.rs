@@ -7,6 +7,7 @@ mod crash;
 mod footprint;
 mod kill;
 mod model;
+mod private;
 mod watch;
 
 use bytes::Bytes;
