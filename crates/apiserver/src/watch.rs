@@ -277,7 +277,8 @@ impl Writer {
         {
             return frame;
         }
-        let mut bytes = BytesMut::new();
+        let room = batch.iter().map(|event| event.entry.value.len() + ENVELOPE_BYTES).sum();
+        let mut bytes = BytesMut::with_capacity(if self.selection.is_everything() { room } else { 0 });
         for event in batch {
             match self.shared(event) {
                 Some(frame) => bytes.extend_from_slice(&frame),
@@ -307,7 +308,7 @@ impl Writer {
                 Change::Updated => "MODIFIED",
                 Change::Deleted => "DELETED",
             };
-            let mut line = BytesMut::with_capacity(value.len() + 40);
+            let mut line = BytesMut::with_capacity(value.len() + ENVELOPE_BYTES);
             enclose(change, value, &mut line);
             line.freeze()
         };
@@ -353,6 +354,9 @@ impl Writer {
         line.freeze()
     }
 }
+
+/// At least what a line of a watch has besides its object.
+const ENVELOPE_BYTES: usize = 40;
 
 fn enclose(change: &str, object: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(br#"{"type":""#);

@@ -84,8 +84,9 @@ pub(crate) fn bring_up(kind: &Kind, object: &mut Object) {
     }
 }
 
-/// What is wrong with the object by its schema.
-pub(super) fn problems(kind: &Kind, object: &Object, old: Option<&Object>) -> Vec<Cause> {
+/// What is wrong with the object by its schema. The object is as before afterwards: it is lent, since a copy of a large
+/// one costs more than the check.
+pub(super) fn problems(kind: &Kind, object: &mut Object, old: Option<&Object>) -> Vec<Cause> {
     if &*kind.collection == crate::crd::COLLECTION {
         return crate::crd::problems(object, old);
     }
@@ -98,9 +99,13 @@ pub(super) fn problems(kind: &Kind, object: &Object, old: Option<&Object>) -> Ve
         };
     }
     let Some(schema) = schema else { return Vec::new() };
-    let value = Value::Object(object.0.clone());
-    match old {
+    let value = Value::Object(std::mem::take(&mut object.0));
+    let causes = match old {
         None => schema::check(&value, &schema),
-        Some(old) => schema::check_update(&value, &Value::Object(old.0.clone()), &schema),
+        Some(old) => schema::check_update(&value, || Value::Object(old.0.clone()), &schema),
+    };
+    if let Value::Object(map) = value {
+        object.0 = map;
     }
+    causes
 }

@@ -9,7 +9,7 @@ use crate::respond::{Failure, Result};
 use crate::{Entry, crd, decode, encode, present, random};
 use api::{Object, Status};
 use machinery::apply::{FieldSet, Writer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use store::{CommitError, Committed, Expect, Key, Meta, Revision, Stamped, Write};
 
@@ -128,10 +128,10 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
     let generated =
         object.name().is_empty().then(|| object.meta("generateName")?.as_str().map(str::to_owned)).flatten();
     for attempt in 0.. {
-        let object = prepared(call, object.clone(), generated.as_deref(), options, tracked);
+        let mut object = prepared(call, object.clone(), generated.as_deref(), options, tracked);
         if attempt == 0 {
             admit::namespace(call, object.name())?;
-            refuse_invalid(call, &object, None)?;
+            refuse_invalid(call, &mut object, None)?;
             escalation::check(call, &object, None)?;
         }
         match commit(call, Expect::Absent, object.clone(), options.dry_run, None) {
@@ -283,20 +283,15 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
             admit::update(call, old, &mut new);
         }
         Part::Status => {
-            let mut reset = old.clone();
-            take(&new, &mut reset, "status");
             let kept: &[&str] = if kind.rules.status_writes_metadata {
                 &["managedFields", "labels", "annotations", "finalizers", "ownerReferences"]
             } else {
                 &["managedFields"]
             };
-            for field in kept {
-                match new.meta(field) {
-                    Some(value) => reset.set_meta(field, value.clone()),
-                    None => drop(reset.metadata_mut().remove(*field)),
-                }
+            put_back(&old.0, &mut new.0, &["metadata", "status"]);
+            if let Some(metadata) = old.0.get("metadata").and_then(Value::as_object) {
+                put_back(metadata, new.metadata_mut(), kept);
             }
-            new = reset;
         }
     }
     metadata::dedupe_owners(&mut new);
@@ -308,9 +303,19 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
     if kind.rules.counts_generation && differs(old, &new, kind.rules.status) {
         new.set_meta("generation", old.generation() + 1);
     }
-    refuse_invalid(call, &new, Some(old))?;
+    refuse_invalid(call, &mut new, Some(old))?;
     escalation::check(call, &new, Some(old))?;
     Ok(new)
+}
+
+/// Makes all fields but some what they were. Most are as they were: comparing them costs less than copying them.
+fn put_back(old: &Map<String, Value>, new: &mut Map<String, Value>, but: &[&str]) {
+    new.retain(|field, _| old.contains_key(field) || but.contains(&field.as_str()));
+    for (field, value) in old.iter().filter(|(field, _)| !but.contains(&field.as_str())) {
+        if new.get(field) != Some(value) {
+            new.insert(field.clone(), value.clone());
+        }
+    }
 }
 
 /// Sets a field to what it is in another object.
@@ -355,7 +360,7 @@ pub(crate) fn reset_fields(call: &Call, part: Part) -> FieldSet {
     }
 }
 
-fn refuse_invalid(call: &Call, object: &Object, old: Option<&Object>) -> Result<()> {
+fn refuse_invalid(call: &Call, object: &mut Object, old: Option<&Object>) -> Result<()> {
     let mut causes = metadata::problems(&call.kind, object);
     if let Some(old) = old {
         causes.extend(metadata::update_problems(old, object));

@@ -27,3 +27,10 @@ pub struct Rules {
     pub one_of: Vec<NodeId>,
     pub not: Option<NodeId>,
 }
+
+impl Rules {
+    /// Whether the value has to fit other schemas as well.
+    pub(crate) fn has_alternatives(&self) -> bool {
+        self.not.is_some() || [&self.all_of, &self.any_of, &self.one_of].iter().any(|list| !list.is_empty())
+    }
+}
