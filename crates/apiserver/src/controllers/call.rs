@@ -24,6 +24,10 @@ pub(super) enum Failure {
     Answer { method: Method, path: String, cause: String },
     #[error("{0}")]
     Sign(String),
+    #[error("the store refused: {0}")]
+    Commit(String),
+    #[error("it ended in a panic, which the log tells of")]
+    Panic,
 }
 
 impl Failure {

@@ -9,6 +9,7 @@ use super::namespace::resource_of;
 use crate::Server;
 use crate::header::Uid;
 use api::{GroupVersionKind, Object, OwnerReference};
+use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use store::{Collection, Key};
@@ -46,31 +47,20 @@ impl Owners {
         woken
     }
 
-    pub(super) fn has_dependents(&self, uid: Uid) -> bool {
-        self.dependents.contains_key(&uid)
+    /// Remembers that an owner waits for its dependents.
+    fn waits(&mut self, key: &Key, uid: Uid) {
+        self.waiting.insert(uid, key.clone());
     }
 
-    /// Remembers that an owner waits (`Some(uid)`), or forgets that it did.
-    pub(super) fn wait(&mut self, key: &Key, uid: Option<Uid>) {
-        match uid {
-            Some(uid) => {
-                self.waiting.insert(uid, key.clone());
-            }
-            None => self.waiting.retain(|_, waiting| waiting != key),
-        }
+    /// An owner waits for nobody any more, or is gone.
+    pub(super) fn waits_no_more(&mut self, uid: Uid) {
+        self.waiting.remove(&uid);
     }
 
-    fn of(&self, uid: Uid) -> Vec<Key> {
+    /// The dependents of an owner.
+    pub(super) fn of(&self, uid: Uid) -> Vec<Key> {
         self.dependents.get(&uid).into_iter().flatten().cloned().collect()
     }
-}
-
-/// The owner with `uid` is gone: goes through all its dependents.
-pub(super) async fn collect(caller: &Caller<'_>, server: &Server, owners: &Owners, uid: Uid) -> Result<(), Failure> {
-    for key in owners.of(uid) {
-        check(caller, server, &key).await?;
-    }
-    Ok(())
 }
 
 /// What is to be done with a dependent.
@@ -133,41 +123,49 @@ fn is_there(caller: &Caller<'_>, server: &Server, dependent: &Key, owner: &Owner
     Some(server.store().get(&key).is_some_and(|held| held.meta.uid == Uid::parse(&owner.uid)))
 }
 
-/// Lets an object go that is being deleted with `Foreground` or `Orphan`. Returns its uid if it still has to wait.
+/// Lets an object go that is being deleted with `Foreground` or `Orphan`, unless it still has to wait.
 pub(super) async fn release(
     caller: &Caller<'_>,
     server: &Server,
-    owners: &Owners,
+    owners: &Mutex<Owners>,
     key: &Key,
-) -> Result<Option<Uid>, Failure> {
-    let Some(entry) = server.store().get(key) else { return Ok(None) };
-    let Ok(object) = serde_json::from_slice::<Object>(&entry.value) else { return Ok(None) };
+) -> Result<(), Failure> {
+    let Some(entry) = server.store().get(key) else { return Ok(()) };
+    let Ok(object) = serde_json::from_slice::<Object>(&entry.value) else { return Ok(()) };
     let finalizers = object.finalizers();
     let Some(resource) = resource_of(server, caller, &entry).filter(|_| object.is_deleting()) else {
-        return Ok(None);
+        return Ok(());
     };
     let finalizer = if finalizers.contains(&ORPHAN) {
         orphan(caller, server, owners, object.uid()).await?;
         ORPHAN
     } else if finalizers.contains(&FOREGROUND) {
+        // Before the look, so that a dependent that goes meanwhile wakes it.
+        owners.lock().waits(key, entry.meta.uid);
         if delete_dependents(caller, server, owners, object.uid()).await? {
-            return Ok(Some(entry.meta.uid));
+            return Ok(());
         }
+        owners.lock().waits_no_more(entry.meta.uid);
         FOREGROUND
     } else {
-        return Ok(None);
+        return Ok(());
     };
     let left: Vec<&str> = finalizers.into_iter().filter(|held| *held != finalizer).collect();
     let patch =
         json!({"metadata": {"finalizers": left, "uid": object.uid(), "resourceVersion": object.resource_version()}});
-    caller.merge(resource.object_path(&object.object_name()), patch).await?;
-    Ok(None)
+    caller.merge(resource.object_path(&object.object_name()), patch).await
 }
 
 /// Deletes the dependents of an owner; says whether one that blocks the owner is still there.
-async fn delete_dependents(caller: &Caller<'_>, server: &Server, owners: &Owners, uid: &str) -> Result<bool, Failure> {
+async fn delete_dependents(
+    caller: &Caller<'_>,
+    server: &Server,
+    owners: &Mutex<Owners>,
+    uid: &str,
+) -> Result<bool, Failure> {
     let mut blocked = false;
-    for key in owners.of(Uid::parse(uid)) {
+    let dependents = owners.lock().of(Uid::parse(uid));
+    for key in dependents {
         let Some((resource, object)) = dependent(caller, server, &key) else { continue };
         let blocks = object.owner_references().iter().any(|o| o.uid == uid && o.block_owner_deletion == Some(true));
         if !object.is_deleting() {
@@ -175,15 +173,16 @@ async fn delete_dependents(caller: &Caller<'_>, server: &Server, owners: &Owners
             caller.delete(&resource, &object.object_name(), object.uid(), propagation).await?;
         }
         // In a circle the dependent waits for the owner already: it must not wait for the dependent as well.
-        let circle = object.is_deleting() && owners.waiting.contains_key(&Uid::parse(object.uid()));
+        let circle = object.is_deleting() && owners.lock().waiting.contains_key(&Uid::parse(object.uid()));
         blocked |=
             blocks && !circle && server.store().get(&key).is_some_and(|held| held.meta.uid == Uid::parse(object.uid()));
     }
     Ok(blocked)
 }
 
-async fn orphan(caller: &Caller<'_>, server: &Server, owners: &Owners, uid: &str) -> Result<(), Failure> {
-    for key in owners.of(Uid::parse(uid)) {
+async fn orphan(caller: &Caller<'_>, server: &Server, owners: &Mutex<Owners>, uid: &str) -> Result<(), Failure> {
+    let dependents = owners.lock().of(Uid::parse(uid));
+    for key in dependents {
         let Some((resource, object)) = dependent(caller, server, &key) else { continue };
         let mut references = object.owner_references();
         references.retain(|owner| owner.uid != uid);
@@ -237,11 +236,11 @@ mod tests {
         let mut owners = Owners::default();
         let uid = Uid::parse("u1");
         owners.add(&key("child"), &[uid]);
-        owners.wait(&key("owner"), Some(uid));
-        assert!(owners.has_dependents(uid));
+        owners.waits(&key("owner"), uid);
+        assert_eq!(owners.of(uid), [key("child")]);
         assert_eq!(owners.remove(&key("child"), &[uid]), [key("owner")]);
-        assert!(!owners.has_dependents(uid));
-        owners.wait(&key("owner"), None);
+        assert_eq!(owners.of(uid), []);
+        owners.waits_no_more(uid);
         assert_eq!(owners.remove(&key("child"), &[uid]), []);
     }
 }

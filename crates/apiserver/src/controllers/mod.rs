@@ -1,77 +1,128 @@
 //! What API machinery does inside every space by itself: namespaces are furnished and emptied, dependents of deleted
-//! owners are collected, approved signing requests are signed.
+//! owners are collected, approved signing requests are signed, old Events are forgotten.
 //!
-//! One task follows the log of all spaces, so that a space costs nothing here. Each kind of work is a key; what is to be
-//! done is found out when its turn comes. Writes go through [`Server::handle`] like anybody's.
+//! One task follows the log of all spaces, so that a space costs nothing here while nothing happens in it. Each kind of
+//! work is a key; what is to be done is found out when its turn comes. Spaces take turns, a few at once, and a piece of
+//! work is short: a space with much to do delays no other. Writes go through [`Server::handle`] like anybody's.
 
 mod call;
+mod expiry;
 mod garbage;
+mod lanes;
 mod namespace;
 mod signer;
 
 use crate::Server;
-use crate::header::{Header, Uid};
-use api::SpaceName;
-use call::Caller;
+use crate::header::Header;
+use api::{Object, SpaceName};
+use call::{Caller, Failure};
+use expiry::Expiry;
 use futures_util::FutureExt;
 use garbage::Owners;
-use std::collections::{HashSet, VecDeque};
+use lanes::Lanes;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Change, Event, Key, Lost, Visibility};
+use store::{Change, Event, Key, Lost, Revision, Visibility};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How long work that failed waits for its next try.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// Spaces that are worked on at once. The work is of the processor and waits for nothing, so more would only take turns
+/// on it with the requests of users.
+const RUNNING_MAX: usize = 8;
+
 /// One piece of work; what it needs is read when it is done.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Work {
     /// Furnish a namespace, or empty a terminating one.
-    Namespace(SpaceName, Arc<str>),
-    /// The owner with this uid is gone: collect its dependents.
-    OwnerGone(SpaceName, Uid),
-    /// An object came with owners: see whether they are there.
+    Namespace(Arc<str>),
+    /// An object has owners that came or went: see whether they are there.
     Dependent(Key),
     /// An object waits for its dependents (finalizer `foregroundDeletion` or `orphan`).
     Waiting(Key),
     /// See whether a signing request is ready to be signed.
-    Sign(SpaceName, Arc<str>),
+    Sign(Arc<str>),
+    /// An Event has ended, if it is still at this revision.
+    Expired(Key, Revision),
+}
+
+/// What became of a piece of work.
+struct Finished {
+    space: Arc<str>,
+    work: Work,
+    outcome: Result<Outcome, Failure>,
+}
+
+enum Outcome {
+    /// Until something happens.
+    Done,
+    /// A namespace waits for what is still in it.
+    Emptying,
+    /// There is more of it.
+    More,
 }
 
 /// Runs until `shutdown`, or until the store closes.
 pub(crate) async fn run(server: Server, shutdown: CancellationToken) {
-    let mut state = State { server: server.clone(), owners: Owners::default(), queue: Queue::default() };
+    let mut state = State::new(server.clone());
+    let mut running = JoinSet::new();
     let mut retry = Retry::default();
     'read: loop {
         let head = server.store().head();
         let Ok(mut follow) = server.store().follow(head, Visibility::Appended) else { continue };
         state.read_all();
         loop {
-            if retry.due(!state.queue.failed.is_empty()) {
-                state.queue.retry();
+            if retry.due(!state.failed.is_empty()) {
+                state.retry();
             }
-            if let Some(work) = state.queue.next() {
-                state.take(&mut follow);
-                state.perform(work).await;
-                continue;
+            // Before work begins, so that the index of owners is never behind what the work finds.
+            match state.take(&mut follow) {
+                Ok(()) => {}
+                Err(Lost::Closed(_)) => return,
+                // Fell out of the history: what was missed is found by reading all anew.
+                Err(_) => continue 'read,
             }
+            state.expire();
+            while running.len() < RUNNING_MAX
+                && let Some((space, work)) = state.begin()
+            {
+                running.spawn(perform(server.clone(), Arc::clone(&state.owners), space, work));
+            }
+            let next_end = state.expiry.wait(server.now()).map(|wait| wait.min(expiry::LOOK_AGAIN));
             let events = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
-                () = retry.wait() => {
-                    state.queue.retry();
+                Some(finished) = running.join_next() => {
+                    state.finish(finished.expect("work catches its panics and is not cancelled"));
                     continue;
                 }
+                () = retry.wait() => {
+                    state.retry();
+                    continue;
+                }
+                () = sleep(next_end) => continue,
                 events = follow.next() => events,
             };
             match events {
                 Ok(events) => events.iter().for_each(|event| state.notice(event)),
                 Err(Lost::Closed(_)) => return,
-                // Fell out of the history: what was missed is found by reading all anew.
                 Err(_) => continue 'read,
             }
         }
+    }
+}
+
+/// Sleeps for so long; for ever if there is nothing to wait for.
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -104,29 +155,52 @@ impl Retry {
 
 struct State {
     server: Server,
-    owners: Owners,
-    queue: Queue,
+    /// Read by work that goes on.
+    owners: Arc<Mutex<Owners>>,
+    lanes: Lanes<Work>,
+    failed: HashSet<(Arc<str>, Work)>,
+    /// Namespaces that may be terminating with content, by space and name: whatever goes from them is looked at.
+    emptying: HashSet<(Arc<str>, Arc<str>)>,
+    expiry: Expiry,
 }
 
 impl State {
+    fn new(server: Server) -> Self {
+        Self {
+            server,
+            owners: Arc::default(),
+            lanes: Lanes::new(),
+            failed: HashSet::new(),
+            emptying: HashSet::new(),
+            expiry: Expiry::default(),
+        }
+    }
+
     /// Everything that is there, as if it had just come.
     fn read_all(&mut self) {
-        self.owners = Owners::default();
+        *self.owners.lock() = Owners::default();
+        self.expiry = Expiry::default();
+        let now = self.server.now();
         for space in self.server.spaces() {
             for collection in self.server.store().collections(space.as_str()) {
                 let Ok(page) = self.server.store().page(&collection, None, None, usize::MAX, None) else { continue };
                 for entry in &page.entries {
                     self.came(&entry.key, &entry.meta, true);
+                    if &*collection.resource == expiry::EVENTS {
+                        let event = serde_json::from_slice::<Object>(&entry.value).unwrap_or_default();
+                        self.expiry.written(&entry.key, entry.modified, expiry::last_written(&event, now));
+                    }
                 }
             }
         }
     }
 
-    /// Takes in what happened while work was done, so that the index of owners is never far behind.
-    fn take(&mut self, follow: &mut store::Watch<Header>) {
-        while let Ok(events) = follow.try_next() {
+    /// Takes in what happened meanwhile.
+    fn take(&mut self, follow: &mut store::Watch<Header>) -> Result<(), Lost> {
+        loop {
+            let events = follow.try_next()?;
             if events.is_empty() {
-                break;
+                return Ok(());
             }
             events.iter().for_each(|event| self.notice(event));
         }
@@ -134,12 +208,20 @@ impl State {
 
     fn notice(&mut self, event: &Event<Header>) {
         let (key, meta) = (&event.entry.key, &event.entry.meta);
+        if &*key.collection.resource == expiry::EVENTS {
+            match event.change {
+                Change::Created | Change::Updated => {
+                    self.expiry.written(key, event.entry.modified, self.server.now());
+                }
+                Change::Deleted => self.expiry.gone(key),
+            }
+        }
         match event.change {
             Change::Created => self.came(key, meta, true),
             Change::Updated => {
                 let owners_changed = event.previous.as_ref().is_none_or(|held| held.meta.owners != meta.owners);
                 if let Some(previous) = event.previous.as_ref().filter(|_| owners_changed) {
-                    self.owners.remove(&previous.key, &previous.meta.owners);
+                    self.owners.lock().remove(&previous.key, &previous.meta.owners);
                 }
                 self.came(key, meta, owners_changed);
             }
@@ -148,135 +230,109 @@ impl State {
     }
 
     fn came(&mut self, key: &Key, meta: &Header, owners_changed: bool) {
-        let space = || SpaceName::from(&*key.collection.space);
+        let space = &key.collection.space;
         match &*key.collection.resource {
             "namespaces" if owners_changed || meta.deleting => {
-                self.queue.add(Work::Namespace(space(), key.name.clone()));
+                self.lanes.add(space, Work::Namespace(key.name.clone()));
             }
-            "certificatesigningrequests.certificates.k8s.io" => {
-                self.queue.add(Work::Sign(space(), key.name.clone()));
-            }
+            "certificatesigningrequests.certificates.k8s.io" => self.lanes.add(space, Work::Sign(key.name.clone())),
             "configmaps" if &*key.name == namespace::ROOT_CA => {
-                self.queue.add(Work::Namespace(space(), key.namespace.clone()));
+                self.lanes.add(space, Work::Namespace(key.namespace.clone()));
             }
             _ => {}
         }
         if owners_changed && !meta.owners.is_empty() {
-            self.owners.add(key, &meta.owners);
-            self.queue.add(Work::Dependent(key.clone()));
+            self.owners.lock().add(key, &meta.owners);
+            self.lanes.add(space, Work::Dependent(key.clone()));
         }
         if meta.deleting && meta.finalizers {
-            self.queue.add(Work::Waiting(key.clone()));
+            self.lanes.add(space, Work::Waiting(key.clone()));
         }
     }
 
     fn went(&mut self, key: &Key, meta: &Header) {
-        let space = || SpaceName::from(&*key.collection.space);
-        if !meta.owners.is_empty() {
-            for waiting in self.owners.remove(key, &meta.owners) {
-                self.queue.add(Work::Waiting(waiting));
-            }
+        let space = &key.collection.space;
+        let (woken, orphaned) = {
+            let mut owners = self.owners.lock();
+            owners.waits_no_more(meta.uid);
+            (owners.remove(key, &meta.owners), owners.of(meta.uid))
+        };
+        for waiting in woken {
+            self.lanes.add(space, Work::Waiting(waiting));
         }
-        if self.owners.has_dependents(meta.uid) {
-            self.queue.add(Work::OwnerGone(space(), meta.uid));
+        for dependent in orphaned {
+            self.lanes.add(space, Work::Dependent(dependent));
         }
         let furniture = (&*key.collection.resource, &*key.name);
         let furniture = matches!(furniture, ("configmaps", namespace::ROOT_CA) | ("serviceaccounts", "default"));
-        if !key.namespace.is_empty() && (furniture || self.queue.emptying.contains(&(space(), key.namespace.clone()))) {
-            self.queue.add(Work::Namespace(space(), key.namespace.clone()));
+        if !key.namespace.is_empty() && (furniture || self.emptying.contains(&(space.clone(), key.namespace.clone()))) {
+            self.lanes.add(space, Work::Namespace(key.namespace.clone()));
         }
     }
 
-    async fn perform(&mut self, work: Work) {
-        let done = match &work {
-            Work::Namespace(space, name) => {
-                let caller = Caller::new(&self.server, space, "namespace-controller");
-                match namespace::reconcile(&caller, &self.server, name).await {
-                    Ok(state) => {
-                        let key = (space.clone(), name.clone());
-                        match state {
-                            namespace::State::Emptying => self.queue.emptying.insert(key),
-                            namespace::State::Settled => self.queue.emptying.remove(&key),
-                        };
-                        Ok(())
-                    }
-                    Err(failure) => Err(failure),
-                }
-            }
-            Work::OwnerGone(space, uid) => {
-                let caller = Caller::new(&self.server, space, "generic-garbage-collector");
-                garbage::collect(&caller, &self.server, &self.owners, *uid).await
-            }
-            Work::Dependent(key) => {
-                let space = SpaceName::from(&*key.collection.space);
-                let caller = Caller::new(&self.server, &space, "generic-garbage-collector");
-                garbage::check(&caller, &self.server, key).await
-            }
-            Work::Waiting(key) => {
-                let space = SpaceName::from(&*key.collection.space);
-                let caller = Caller::new(&self.server, &space, "generic-garbage-collector");
-                match garbage::release(&caller, &self.server, &self.owners, key).await {
-                    Ok(waiting_for) => {
-                        self.owners.wait(key, waiting_for);
-                        Ok(())
-                    }
-                    Err(failure) => Err(failure),
-                }
-            }
-            Work::Sign(space, name) => {
-                let caller = Caller::new(&self.server, space, "certificate-controller");
-                signer::sign(&caller, &self.server, name).await
-            }
-        };
-        match done {
-            Ok(()) => {}
-            // The space went away, and with it the work.
-            Err(_) if !self.server.has_space(&work.space()) => {}
-            Err(failure) => {
-                tracing::debug!(?work, %failure, "will try again");
-                self.queue.failed.insert(work);
-            }
+    /// Makes work of what has ended by now.
+    fn expire(&mut self) {
+        while let Some((key, revision)) = self.expiry.ended(self.server.now()) {
+            let space = key.collection.space.clone();
+            self.lanes.add(&space, Work::Expired(key, revision));
         }
-    }
-}
-
-impl Work {
-    fn space(&self) -> SpaceName {
-        match self {
-            Self::Namespace(space, _) | Self::OwnerGone(space, _) | Self::Sign(space, _) => space.clone(),
-            Self::Dependent(key) | Self::Waiting(key) => SpaceName::from(&*key.collection.space),
-        }
-    }
-}
-
-/// Work that is due, each piece once. Bounded by the number of objects.
-#[derive(Default)]
-struct Queue {
-    order: VecDeque<Work>,
-    due: HashSet<Work>,
-    failed: HashSet<Work>,
-    /// Terminating namespaces that still have content: whatever goes from them is looked at.
-    emptying: HashSet<(SpaceName, Arc<str>)>,
-}
-
-impl Queue {
-    fn add(&mut self, work: Work) {
-        if self.due.insert(work.clone()) {
-            self.order.push_back(work);
-        }
-    }
-
-    fn next(&mut self) -> Option<Work> {
-        let work = self.order.pop_front()?;
-        self.due.remove(&work);
-        Some(work)
     }
 
     fn retry(&mut self) {
-        for work in std::mem::take(&mut self.failed) {
-            self.add(work);
+        for (space, work) in std::mem::take(&mut self.failed) {
+            self.lanes.add(&space, work);
         }
     }
+
+    /// The next piece of work.
+    fn begin(&mut self) -> Option<(Arc<str>, Work)> {
+        let (space, work) = self.lanes.next()?;
+        if let Work::Namespace(name) = &work {
+            // From now on: what goes while it is looked at must not be overlooked.
+            self.emptying.insert((space.clone(), name.clone()));
+        }
+        Some((space, work))
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        let Finished { space, work, outcome } = finished;
+        self.lanes.done(&space);
+        if let (Work::Namespace(name), Ok(Outcome::Done)) = (&work, &outcome) {
+            self.emptying.remove(&(space.clone(), name.clone()));
+        }
+        match outcome {
+            Ok(Outcome::Done | Outcome::Emptying) => {}
+            Ok(Outcome::More) => self.lanes.add(&space, work),
+            // The space went away, and with it the work.
+            Err(_) if !self.server.has_space(&SpaceName::from(&*space)) => {
+                self.emptying.retain(|(held, _)| *held != space);
+            }
+            Err(failure) => {
+                tracing::debug!(%space, ?work, %failure, "will try again");
+                self.failed.insert((space, work));
+            }
+        }
+    }
+}
+
+/// Does one piece of work.
+async fn perform(server: Server, owners: Arc<Mutex<Owners>>, space: Arc<str>, work: Work) -> Finished {
+    let attempt = AssertUnwindSafe(attempt(&server, &owners, &space, &work)).catch_unwind();
+    let outcome = attempt.await.unwrap_or(Err(Failure::Panic));
+    Finished { space, work, outcome }
+}
+
+async fn attempt(server: &Server, owners: &Mutex<Owners>, space: &str, work: &Work) -> Result<Outcome, Failure> {
+    let space = SpaceName::from(space);
+    let caller = |name| Caller::new(server, &space, name);
+    match work {
+        Work::Namespace(name) => return namespace::reconcile(&caller("namespace-controller"), server, name).await,
+        Work::Dependent(key) => garbage::check(&caller("generic-garbage-collector"), server, key).await?,
+        Work::Waiting(key) => garbage::release(&caller("generic-garbage-collector"), server, owners, key).await?,
+        Work::Sign(name) => signer::sign(&caller("certificate-controller"), server, name).await?,
+        Work::Expired(key, revision) => expiry::expire(server, key, *revision)?,
+    }
+    Ok(Outcome::Done)
 }
 
 #[cfg(test)]

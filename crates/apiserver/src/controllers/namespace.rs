@@ -1,5 +1,6 @@
 //! The life of a namespace: what every one of them has, and how one that is deleted is emptied.
 
+use super::Outcome;
 use super::call::{Caller, Failure};
 use crate::Server;
 use crate::header::Header;
@@ -16,17 +17,12 @@ const NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespac
 const CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
 const SERVICE_ACCOUNTS: Resource = Resource::namespaced("", "v1", "serviceaccounts", "ServiceAccount");
 
-/// Where a namespace stands after a pass.
-pub(super) enum State {
-    /// Terminating, and something is still in it.
-    Emptying,
-    /// Nothing is left to do.
-    Settled,
-}
+/// Objects that are deleted of a namespace before other work has its turn: some milliseconds.
+const DELETED_AT_ONCE: usize = 200;
 
-pub(super) async fn reconcile(caller: &Caller<'_>, server: &Server, name: &Arc<str>) -> Result<State, Failure> {
+pub(super) async fn reconcile(caller: &Caller<'_>, server: &Server, name: &Arc<str>) -> Result<Outcome, Failure> {
     let Some(namespace) = caller.get(&NAMESPACES, &ObjectName::cluster(&**name)).await? else {
-        return Ok(State::Settled);
+        return Ok(Outcome::Done);
     };
     if namespace.is_deleting() {
         return empty(caller, server, &namespace).await;
@@ -47,31 +43,34 @@ pub(super) async fn reconcile(caller: &Caller<'_>, server: &Server, name: &Arc<s
     if caller.get(&SERVICE_ACCOUNTS, &account).await?.is_none() {
         caller.create(&SERVICE_ACCOUNTS, &Object::new("v1", "ServiceAccount", &account)).await?;
     }
-    Ok(State::Settled)
+    Ok(Outcome::Done)
 }
 
 const ROOT_CA_DESCRIPTION: &str = "The certificate authority of this space's API server.";
 
 /// Deletes what is in a terminating namespace; lets the namespace go when nothing is left, and says what is in the way
 /// otherwise.
-async fn empty(caller: &Caller<'_>, server: &Server, namespace: &Object) -> Result<State, Failure> {
+async fn empty(caller: &Caller<'_>, server: &Server, namespace: &Object) -> Result<Outcome, Failure> {
     if namespace.pointer("/spec/finalizers").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        return Ok(State::Settled);
+        return Ok(Outcome::Done);
     }
-    let mut content = content(server, caller, namespace.name());
-    // Pods first, so that nothing runs on without the policies and secrets that came with it (KEP-5080).
-    content.sort_by_key(|(resource, _)| resource.plural != "pods");
-    for (resource, entry) in &content {
+    // What is marked already waits for its finalizers.
+    let unmarked: Vec<Content> =
+        content(server, caller, namespace.name(), DELETED_AT_ONCE, |entry| !entry.meta.deleting);
+    for (resource, entry) in &unmarked {
         let name = ObjectName::namespaced(&*entry.key.namespace, &*entry.key.name);
         caller.delete(resource, &name, &entry.meta.uid.to_string(), "Background").await?;
     }
-    let left = self::content(server, caller, namespace.name());
+    if unmarked.len() == DELETED_AT_ONCE {
+        return Ok(Outcome::More);
+    }
+    let left = content(server, caller, namespace.name(), usize::MAX, |_| true);
     if left.is_empty() {
         let mut namespace = namespace.clone();
         namespace.0.insert("spec".into(), json!({"finalizers": []}));
         let path = format!("{}/finalize", NAMESPACES.object_path(&namespace.object_name()));
         caller.put(path, json!(namespace)).await?;
-        return Ok(State::Settled);
+        return Ok(Outcome::Done);
     }
     let mut conditions: Vec<Condition> = namespace
         .pointer("/status/conditions")
@@ -85,23 +84,48 @@ async fn empty(caller: &Caller<'_>, server: &Server, namespace: &Object) -> Resu
         let path = format!("{}/status", NAMESPACES.object_path(&namespace.object_name()));
         caller.merge(path, json!({"status": {"conditions": conditions}})).await?;
     }
-    Ok(State::Emptying)
+    Ok(Outcome::Emptying)
 }
 
 type Content = (Resource, Arc<Entry<Header>>);
 
-fn content(server: &Server, caller: &Caller<'_>, namespace: &str) -> Vec<Content> {
+/// Up to `most` objects of a namespace that are wanted. Pods come first, so that nothing runs on without the policies and
+/// secrets that came with it (KEP-5080).
+fn content(
+    server: &Server,
+    caller: &Caller<'_>,
+    namespace: &str,
+    most: usize,
+    wanted: impl Fn(&Entry<Header>) -> bool,
+) -> Vec<Content> {
     let mut found = Vec::new();
-    for collection in server.store().collections(caller.space().as_str()) {
-        let Ok(page) = server.store().page(&collection, Some(namespace), None, usize::MAX, None) else { continue };
-        for entry in page.entries {
-            if let Some(resource) = resource_of(server, caller, &entry) {
-                found.push((resource, entry));
+    let mut collections = server.store().collections(caller.space().as_str());
+    collections.sort_by_key(|collection| &*collection.resource != "pods");
+    for collection in collections {
+        let mut after: Option<Arc<str>> = None;
+        loop {
+            let from = after.as_deref().map(|name| (namespace, name));
+            let page = server.store().page(&collection, Some(namespace), from, PAGE, None);
+            let Ok(page) = page else { break };
+            after = page.entries.last().map(|last| last.key.name.clone());
+            for entry in page.entries.into_iter().filter(|entry| wanted(entry)) {
+                if found.len() == most {
+                    return found;
+                }
+                if let Some(resource) = resource_of(server, caller, &entry) {
+                    found.push((resource, entry));
+                }
+            }
+            if page.remaining == 0 {
+                break;
             }
         }
     }
     found
 }
+
+/// Objects that are read at once.
+const PAGE: usize = 500;
 
 /// The resource under which a stored object is served.
 pub(super) fn resource_of(server: &Server, caller: &Caller<'_>, entry: &Entry<Header>) -> Option<Resource> {

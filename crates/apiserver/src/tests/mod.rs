@@ -1,6 +1,7 @@
 //! The API, asked in-process over the memory engine.
 
 mod builtins;
+mod controllers;
 mod definitions;
 mod listener;
 mod objects;
@@ -55,6 +56,11 @@ impl World {
         let space = SpaceName::from("s1");
         server.create_space(&space).unwrap();
         Self { server, space, clock }
+    }
+
+    /// The time, as a field of an object has it.
+    fn clock_text(&self) -> String {
+        clock::Clock::now(&*self.clock).rfc3339_micros()
     }
 
     async fn send(&self, request: Request<Bytes>) -> Response<crate::Body> {
