@@ -6,9 +6,9 @@ use crate::node::NODE;
 use crate::plan::{View, owner_key, plan};
 use crate::volume::counterpart;
 use api::{Object, ObjectName};
-use client::{Change, Client, Reflector, Selection};
+use client::{Change, Changes, Client, Reflector, Selection};
 use clock::SharedClock;
-use controller::{Action, Error, Queue, Reconcile, Shutdown, execute};
+use controller::{Action, Queue, Reconcile, Shutdown, execute_all};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub async fn run(client: Client, dial: Dial, clock: SharedClock, shutdown: Shutd
     let queue = Queue::new();
     queue.add(Key::new(Kind::Node, ObjectName::cluster(NODE)));
     let mut feeders = JoinSet::new();
-    for (kind, reflector) in &world.reflectors {
-        feeders.spawn(feed(Arc::clone(&world), *kind, reflector.clone(), queue.clone()));
+    for (kind, changes) in world.begin(&queue) {
+        feeders.spawn(feed(Arc::clone(&world), kind, changes, queue.clone()));
     }
     let controllers = Controllers { client, dial, clock, world };
     controller::run(Arc::new(controllers), queue, WORKERS, shutdown).await;
@@ -58,6 +58,24 @@ impl World {
         for reflector in self.reflectors.values() {
             reflector.synced().await;
         }
+    }
+
+    /// Indexes all that is there, of every kind, and only then queues the keys: a plan for a Deployment that does not
+    /// know of its ReplicaSets would make them anew. Gives what goes on from there.
+    fn begin(&self, queue: &Queue<Key>) -> Vec<(Kind, Changes<Object>)> {
+        let mut subscribed = Vec::new();
+        let mut keys = BTreeSet::new();
+        for (kind, reflector) in &self.reflectors {
+            let mut changes = reflector.subscribe();
+            while let Some(change) = changes.try_next() {
+                let key = Key::new(*kind, change.name.clone());
+                self.index(&key, change.before.as_deref(), change.after.as_deref());
+                keys.insert(key);
+            }
+            subscribed.push((*kind, changes));
+        }
+        keys.into_iter().for_each(|key| queue.add(key));
+        subscribed
     }
 
     /// Keeps the index of owners.
@@ -127,8 +145,7 @@ impl View for World {
 }
 
 /// Turns the changes of one kind into keys.
-async fn feed(world: Arc<World>, kind: Kind, reflector: Reflector<Object>, queue: Queue<Key>) {
-    let mut changes = reflector.subscribe();
+async fn feed(world: Arc<World>, kind: Kind, mut changes: Changes<Object>, queue: Queue<Key>) {
     loop {
         let change = changes.next().await;
         let key = Key::new(kind, change.name.clone());
@@ -151,13 +168,9 @@ impl Reconcile for Controllers {
 
     async fn reconcile(&self, key: &Key) -> controller::Result<Action> {
         let plan = plan(&*self.world, &self.dial, self.clock.now(), key);
-        for op in &plan.ops {
-            match execute(&self.client, op).await {
-                // Made by the plan before this one, and not seen yet: its watch event brings the key again.
-                Err(Error::Op { cause, .. }) if cause.is_already_exists() => {}
-                done => done?,
-            }
-        }
+        // What exists already was made by the plan before this one, and was not seen yet: then the rest of this plan was
+        // decided without it too. The error is a conflict, which brings the key again a little later.
+        execute_all(&self.client, &plan.ops).await?;
         Ok(plan.after.map_or(Action::AwaitChange, Action::After))
     }
 }

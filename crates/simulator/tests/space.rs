@@ -9,6 +9,7 @@ use client::{Body, BoxFuture, Client, DeleteParams, Patch, Reflector, Selection,
 use controller::Shutdown;
 use serde_json::{Value, json};
 use simulator::{DELAY, Dial, FAIL, Kind};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::{Limits, Visibility};
 use tokio::task::JoinHandle;
@@ -46,12 +47,47 @@ impl World {
         let space = SpaceName::from("wec1");
         server.create_space(&space).unwrap();
         let client = Client::new(Arc::new(Local(server.clone(), space)), "").with_field_manager("test");
-        let shutdown = Shutdown::new();
-        let clock = clock::system();
-        let (beside, end) = (server.clone(), shutdown.clone());
+        let (beside, end) = (server.clone(), Shutdown::new());
         tokio::spawn(async move { beside.run_controllers(end).await });
-        let simulator = tokio::spawn(simulator::run(client.clone(), Dial::default(), clock, shutdown.clone()));
+        let (simulator, shutdown) = Self::simulate(&client);
         Self { server, client, shutdown, simulator }
+    }
+
+    fn simulate(client: &Client) -> (JoinHandle<()>, Shutdown) {
+        let shutdown = Shutdown::new();
+        let running = simulator::run(client.clone(), Dial::default(), clock::system(), shutdown.clone());
+        (tokio::spawn(running), shutdown)
+    }
+
+    async fn stop_simulator(&mut self) {
+        self.shutdown.cancel();
+        (&mut self.simulator).await.unwrap();
+    }
+
+    fn start_simulator(&mut self) {
+        (self.simulator, self.shutdown) = Self::simulate(&self.client);
+    }
+
+    /// Every object whose name does not begin with `mark`, with the revision at which it was last written.
+    fn versions(&self) -> BTreeMap<String, String> {
+        let store = self.server.store();
+        let mut versions = BTreeMap::new();
+        for collection in store.collections("wec1") {
+            for entry in store.page(&collection, None, None, usize::MAX, None).unwrap().entries {
+                if !entry.key.name.starts_with("mark") {
+                    versions.insert(format!("{:?}", entry.key), format!("{:?}", entry.modified));
+                }
+            }
+        }
+        versions
+    }
+
+    /// Waits until a new Deployment runs: what was queued before it has been looked at then.
+    async fn pass(&self, mark: &str) {
+        let deployments = Kind::Deployment.resource();
+        let body = workload(&deployments, mark, json!({"replicas": 1}));
+        let _: Object = self.client.create(&deployments, "default", &body).await.unwrap();
+        self.until(&deployments, mark, ready(1)).await;
     }
 
     /// Waits until an object is as wanted.
@@ -74,9 +110,8 @@ impl World {
         }
     }
 
-    async fn stop(self) {
-        self.shutdown.cancel();
-        self.simulator.await.unwrap();
+    async fn stop(mut self) {
+        self.stop_simulator().await;
         self.server.close().await;
     }
 }
@@ -155,6 +190,39 @@ async fn a_deployment_lives_its_life() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.unwrap();
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_writes_nothing_after_a_rollout() {
+    let mut world = World::start().await;
+    let deployments = Kind::Deployment.resource();
+    let names: Vec<String> = (0..12).map(|number| format!("web{number}")).collect();
+    for name in &names {
+        let body = workload(&deployments, name, json!({"replicas": 1}));
+        let _: Object = world.client.create(&deployments, "default", &body).await.unwrap();
+    }
+    for (image, generation) in [("nginx:1.28", 2), ("nginx:1.29", 3)] {
+        for name in &names {
+            let image = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image}]);
+            let _: Object = world.client.patch(&deployments, &place(name), &Patch::Json(image)).await.unwrap();
+            world.until(&deployments, name, |web| ready(1)(web) && web.generation() == generation).await;
+        }
+    }
+    // The first restart may find something that the simulator had no time for.
+    world.stop_simulator().await;
+    world.start_simulator();
+    world.pass("mark").await;
+    world.stop_simulator().await;
+    for round in 0..4 {
+        let before = world.versions();
+        world.start_simulator();
+        world.pass(&format!("mark{round}")).await;
+        world.stop_simulator().await;
+        let mut after = world.versions();
+        after.retain(|key, version| before.get(key) != Some(version));
+        assert_eq!(after, BTreeMap::new(), "written by restart {round}");
+    }
+    world.server.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
