@@ -1,0 +1,162 @@
+//! What a run found, for whoever mends it: causes first, the whole list after.
+
+use crate::compare::{Difference, Kind};
+use crate::known::{Known, keys};
+use crate::play::Outcome;
+use regex::Regex;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+/// Examples shown of each cause.
+const EXAMPLES: usize = 3;
+/// Values are shown up to this many characters.
+const SHOWN_CHARS: usize = 300;
+
+/// Differences that look alike: the same field in whatever list item, or the same pair of status codes.
+pub(crate) fn cause(difference: &Difference) -> String {
+    static ITEMS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\[[^\]]*\]").expect("the pattern is a constant"));
+    if difference.path == "status" {
+        let words = |value: &Value| -> String {
+            value.as_str().unwrap_or_default().split(' ').take(2).collect::<Vec<_>>().join(" ")
+        };
+        return format!("status: {} -> {}", words(&difference.stock), words(&difference.ours));
+    }
+    let path = ITEMS.replace_all(&difference.path, "[]");
+    // What is owned is named by many fields: the cause is the same.
+    let path = path.split_once("/fieldsV1").map_or(path.as_ref(), |(head, _)| head).to_owned();
+    format!("{} {path}", difference.kind)
+}
+
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let text = text.replace('\n', "\\n");
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+fn line(difference: &Difference) -> String {
+    match difference.kind {
+        Kind::Missing => format!("missing {}: stock {}", difference.path, shown(&difference.stock)),
+        Kind::Extra => format!("extra {}: ours {}", difference.path, shown(&difference.ours)),
+        kind => format!(
+            "{kind} {}:\n        stock {}\n        ours  {}",
+            difference.path,
+            shown(&difference.stock),
+            shown(&difference.ours)
+        ),
+    }
+}
+
+/// The report of a run.
+pub(crate) fn report(outcomes: &[Outcome], known: &Known) -> String {
+    let mut causes: BTreeMap<String, Vec<(&Outcome, &Difference)>> = BTreeMap::new();
+    for outcome in outcomes {
+        for difference in &outcome.differences {
+            causes.entry(cause(difference)).or_default().push((outcome, difference));
+        }
+    }
+    let mut causes: Vec<_> = causes.into_iter().collect();
+    causes.sort_by_key(|(cause, found)| (std::cmp::Reverse(found.len()), cause.clone()));
+
+    let mut text = summary(outcomes);
+    let _ = writeln!(text, "\n# Differences by cause ({} causes)\n", causes.len());
+    for (cause, found) in causes {
+        let places: BTreeSet<&str> = found.iter().map(|(outcome, _)| outcome.script.as_str()).collect();
+        let named: Vec<&str> = places.iter().take(8).copied().collect();
+        let more = if places.len() > named.len() {
+            format!(" and {} more", places.len() - named.len())
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "{:5}  {cause}\n       in {}{more}", found.len(), named.join(", "));
+        for (outcome, difference) in found.iter().take(EXAMPLES) {
+            let _ = writeln!(
+                text,
+                "    e.g. {} :: {} ({})\n      {}",
+                outcome.script,
+                outcome.step,
+                outcome.request,
+                line(difference)
+            );
+        }
+        text.push('\n');
+    }
+    text.push_str("\n# All differences\n\n");
+    for outcome in outcomes.iter().filter(|outcome| !outcome.differences.is_empty()) {
+        let _ = writeln!(text, "{} :: {} ({})", outcome.script, outcome.step, outcome.request);
+        for (difference, key) in outcome.differences.iter().zip(keys(outcome)) {
+            let mark = if known.reason(&key).is_some() { "" } else { "NEW " };
+            let _ = writeln!(text, "    {mark}{}", line(difference));
+        }
+    }
+    text
+}
+
+/// Steps with what differs, one after the other.
+pub(crate) fn steps(outcomes: &[Outcome]) -> String {
+    let mut text = String::new();
+    for outcome in outcomes {
+        let mark = if outcome.differences.is_empty() { "ok  " } else { "DIFF" };
+        let _ = writeln!(text, "{mark} {} :: {} ({})", outcome.script, outcome.step, outcome.request);
+        for difference in &outcome.differences {
+            let _ = writeln!(text, "    {}", line(difference));
+        }
+    }
+    text
+}
+
+/// How many requests, and how many of them differ, by script; a script for each kind is one line.
+pub(crate) fn summary(outcomes: &[Outcome]) -> String {
+    let mut scripts: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
+    for outcome in outcomes {
+        let name = outcome.script.split('@').next().unwrap_or_default();
+        let (steps, alike, found) = scripts.entry(name).or_default();
+        *steps += 1;
+        *alike += usize::from(outcome.differences.is_empty());
+        *found += outcome.differences.len();
+    }
+    let total = outcomes.iter().map(|outcome| outcome.differences.len()).sum::<usize>();
+    let alike = outcomes.iter().filter(|outcome| outcome.differences.is_empty()).count();
+    let kinds: BTreeSet<&str> =
+        outcomes.iter().filter_map(|outcome| outcome.script.split_once('@')).map(|(_, kind)| kind).collect();
+    let mut text = format!(
+        "differential: {} requests, {alike} answered alike, {total} differences in the others; {} built-in kinds\n\n",
+        outcomes.len(),
+        kinds.len()
+    );
+    let _ = writeln!(text, "{:34} {:>8} {:>8} {:>11}", "script", "requests", "alike", "differences");
+    for (name, (steps, alike, found)) in scripts {
+        let _ = writeln!(text, "{name:34} {steps:8} {alike:8} {found:11}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(path: &str, stock: Value, ours: Value, wanted: &str) {
+        assert_eq!(cause(&Difference { path: path.into(), kind: Kind::Differs, stock, ours }), wanted);
+    }
+
+    #[test]
+    fn groups_by_field() {
+        check("body/items[a]/spec/x[0]", json!(1), json!(2), "differs body/items[]/spec/x[]");
+        check(
+            "body/metadata/managedFields[m,Update]/fieldsV1/f:a",
+            json!(1),
+            json!(2),
+            "differs body/metadata/managedFields[]",
+        );
+        check("status", json!("422 Invalid it is wrong"), json!("201"), "status: 422 Invalid -> 201");
+    }
+}
