@@ -1,10 +1,12 @@
 //! The agent's own credentials, in the layout of OCM's agents: one can take over from the other.
 
-use crate::Error;
-use api::{ClusterName, Timestamp};
-use client::kubeconfig::{self, Kubeconfig, Section};
-use client::{Credential, Endpoint};
+use crate::{Error, hub_hash};
+use api::cluster::MANAGED_CLUSTERS;
+use api::{ClusterName, ObjectName, Timestamp};
+use client::kubeconfig::{self, Kubeconfig};
+use client::{Client, Credential, Endpoint};
 use pki::Peer;
+use serde::de::IgnoredAny;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -17,7 +19,11 @@ pub(crate) const CERTIFICATE: &str = "tls.crt";
 pub(crate) const CLUSTER_NAME: &str = "cluster-name";
 pub(crate) const AGENT_NAME: &str = "agent-name";
 
-/// All of them, the one that makes them whole last.
+/// The name by which AppliedManifestWorks know the hub, once it is no longer the hash of the hub's address: an agent keeps
+/// it when the hub moves, or what it applied before would look like that of another hub. Stock agents have no such file.
+pub(crate) const HUB_HASH: &str = "hub-hash";
+
+/// All that agents of any make have, the one that makes them whole last.
 pub(crate) const FILES: [&str; 5] = [KUBECONFIG, CLUSTER_NAME, AGENT_NAME, KEY, CERTIFICATE];
 
 /// A folder with the agent's credentials.
@@ -30,6 +36,8 @@ pub struct Credentials {
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) endpoint: Endpoint,
+    /// The name by which AppliedManifestWorks know the hub.
+    pub(crate) hub_hash: String,
     pub(crate) agent_id: String,
     /// From when to when the certificate is valid.
     pub(crate) validity: (Timestamp, Timestamp),
@@ -60,7 +68,37 @@ impl Credentials {
         let mut endpoint = set.endpoint(None).ok()?;
         endpoint.credential =
             Credential::Certificate { certificate: certificate.into_bytes(), key: read(KEY)?.into_bytes() };
-        Some(Held { endpoint, agent_id: agent_id.trim().to_owned(), validity: (peer.not_before, peer.not_after) })
+        let kept = read(HUB_HASH).map(|kept| kept.trim().to_owned()).filter(|kept| !kept.is_empty());
+        let hub_hash = kept.unwrap_or_else(|| hub_hash(&endpoint.server));
+        let agent_id = agent_id.trim().to_owned();
+        Some(Held { endpoint, hub_hash, agent_id, validity: (peer.not_before, peer.not_after) })
+    }
+
+    /// Has credentials of this cluster lead to the hub at another address, if that is the same hub: one that moved
+    /// recognises them. Tells whether they lead there now; false if there are none that are valid, or the hub at that
+    /// address does not know them, or the cluster is not a member at the moment.
+    ///
+    /// The cluster stays what it was, without another token or an administrator, and what was applied stays in place.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub async fn follow(&self, cluster: &ClusterName, hub: &Endpoint, now: Timestamp) -> Result<bool, Error> {
+        let Some(held) = self.load(cluster, now) else { return Ok(false) };
+        if held.endpoint.server == hub.server {
+            return Ok(true);
+        }
+        let moved = Endpoint { credential: held.endpoint.credential.clone(), ..hub.clone() };
+        let Ok(client) = Client::https(moved) else { return Ok(false) };
+        let name = ObjectName::cluster(cluster.as_str());
+        if client.get::<IgnoredAny>(&MANAGED_CLUSTERS, &name).await.is_err() {
+            return Ok(false);
+        }
+        let unreadable = |problem| Error::Credentials { place: "memory".into(), problem };
+        let kubeconfig = agent_kubeconfig(hub).to_yaml().map_err(unreadable)?;
+        // The name first: with the new address and without it the cluster would have all applied anew.
+        self.store(&[(HUB_HASH, &held.hub_hash), (KUBECONFIG, &kubeconfig)])?;
+        tracing::info!(%cluster, from = %held.endpoint.server, to = %hub.server, "the hub has moved");
+        Ok(true)
     }
 
     /// Makes them useless: the certificate goes.
@@ -89,14 +127,6 @@ impl Credentials {
         }
         Ok(())
     }
-}
-
-/// The address of the hub that some files are for.
-pub(crate) fn server(files: &[(&str, &str)]) -> Option<String> {
-    let (_, text) = files.iter().find(|(name, _)| *name == KUBECONFIG)?;
-    let cluster = Kubeconfig::parse(text).ok()?;
-    let name = *cluster.names(Section::Clusters).first()?;
-    Some(cluster.get(Section::Clusters, name)?.get("server")?.as_str()?.to_owned())
 }
 
 /// The kubeconfig of an agent: the hub as the bootstrap kubeconfig had it, with its own key and certificate beside it.
@@ -131,6 +161,9 @@ mod tests {
         credentials.store(&files).unwrap();
         let held = credentials.load(&cluster, now).unwrap();
         assert_eq!((held.endpoint.server.as_str(), held.agent_id.as_str()), (hub.server.as_str(), "a1"));
+        assert_eq!(held.hub_hash, hub_hash(&hub.server));
+        credentials.store(&[(HUB_HASH, "kept")]).unwrap();
+        assert_eq!(credentials.load(&cluster, now).unwrap().hub_hash, "kept");
         assert!(credentials.load(&ClusterName::from("c2"), now).is_none(), "another cluster's");
         let later = Timestamp::from_seconds(now.seconds() + 7200);
         assert!(credentials.load(&cluster, later).is_none(), "ended");

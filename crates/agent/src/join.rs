@@ -62,9 +62,14 @@ pub(crate) async fn held(config: &Config) -> Result<Option<Held>, Error> {
     if held.is_none() && restore(config).await? {
         held = config.credentials.load(&config.cluster, config.clock.now());
     }
-    let Some(held) = held else { return Ok(None) };
-    if config.bootstrap.as_ref().is_some_and(|hub| hub.server != held.endpoint.server) {
-        return Ok(None); // of a hub that the cluster was a member of before
+    let Some(mut held) = held else { return Ok(None) };
+    if let Some(hub) = config.bootstrap.as_ref().filter(|hub| hub.server != held.endpoint.server) {
+        // Of a hub that has moved, or of one that the cluster was a member of before.
+        if !config.credentials.follow(&config.cluster, hub, config.clock.now()).await? {
+            return Ok(None);
+        }
+        let Some(moved) = config.credentials.load(&config.cluster, config.clock.now()) else { return Ok(None) };
+        held = moved;
     }
     let hub = Client::https(held.endpoint.clone()).map_err(hub_error("use the stored credentials"))?;
     let name = ObjectName::cluster(config.cluster.as_str());
@@ -79,7 +84,7 @@ pub(crate) async fn held(config: &Config) -> Result<Option<Held>, Error> {
     }
 }
 
-/// Writes what the Secret of the WEC holds into the folder, if that is all there should be, and of this hub.
+/// Writes what the Secret of the WEC holds into the folder, if that is all there should be.
 async fn restore(config: &Config) -> Result<bool, Error> {
     let name = ObjectName::namespaced(AGENT_NAMESPACE, SECRET);
     let doing = "look for credentials in a Secret of the cluster";
@@ -93,11 +98,9 @@ async fn restore(config: &Config) -> Result<bool, Error> {
     let values: Option<Vec<(&str, String)>> =
         credentials::FILES.into_iter().map(|key| Some((key, text(key)?))).collect();
     let Some(values) = values else { return Ok(false) };
-    let files: Vec<(&str, &str)> = values.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    let server = credentials::server(&files);
-    if config.bootstrap.as_ref().is_some_and(|hub| server.as_ref() != Some(&hub.server)) {
-        return Ok(false);
-    }
+    // An agent of another make leaves none, and then it is that of the address.
+    let hash = (credentials::HUB_HASH, text(credentials::HUB_HASH).unwrap_or_default());
+    let files: Vec<(&str, &str)> = [&hash].into_iter().chain(&values).map(|(key, value)| (*key, &**value)).collect();
     config.credentials.store(&files)?;
     Ok(true)
 }
@@ -132,7 +135,8 @@ async fn try_join(config: &Config, bootstrap: &Endpoint, hub: &Client) -> Result
         }
     }
     let (certificate, key) = certificate(config, hub, &config.agent_id).await?;
-    let held = keep(config, bootstrap, &config.agent_id, &certificate, &key).await?;
+    let hub_hash = crate::hub_hash(&bootstrap.server);
+    let held = keep(config, (bootstrap, &hub_hash), &config.agent_id, &certificate, &key).await?;
     // The two agreements may come in any order: before the cluster is accepted, its credentials open nothing.
     let waiting = "waiting for the cluster to be accepted";
     let accepted = hub.until_condition(&MANAGED_CLUSTERS, &name, HUB_ACCEPTED, APPROVAL_WAIT).await;
@@ -179,10 +183,17 @@ async fn certificate(config: &Config, hub: &Client, agent_id: &str) -> Result<(S
 }
 
 /// Keeps credentials in the folder and, as OCM's agents do, in a Secret of the WEC.
-async fn keep(config: &Config, hub: &Endpoint, agent_id: &str, certificate: &str, key: &str) -> Result<Held, Error> {
+async fn keep(
+    config: &Config,
+    (hub, hub_hash): (&Endpoint, &str),
+    agent_id: &str,
+    certificate: &str,
+    key: &str,
+) -> Result<Held, Error> {
     let unreadable = |problem: String| Error::Credentials { place: "memory".into(), problem };
     let kubeconfig = credentials::agent_kubeconfig(hub).to_yaml().map_err(unreadable)?;
     let files = [
+        (credentials::HUB_HASH, hub_hash),
         (credentials::KUBECONFIG, kubeconfig.as_str()),
         (credentials::CLUSTER_NAME, config.cluster.as_str()),
         (credentials::AGENT_NAME, agent_id),
@@ -233,7 +244,7 @@ pub(crate) async fn renew(config: &Config, held: &Held, hub: &Client, term: &Shu
             }
             let renewed = async {
                 let (certificate, key) = certificate(config, hub, &held.agent_id).await?;
-                keep(config, &held.endpoint, &held.agent_id, &certificate, &key).await
+                keep(config, (&held.endpoint, &held.hub_hash), &held.agent_id, &certificate, &key).await
             };
             match renewed.await {
                 Ok(_) => {

@@ -69,7 +69,7 @@ pub enum Error {
 pub(crate) struct Agent {
     pub(crate) cluster: ClusterName,
     pub(crate) agent_id: String,
-    /// SHA-256 of the hub's URL: the first part of the names of AppliedManifestWorks.
+    /// SHA-256 of the hub's URL, where it was first joined: the first part of the names of AppliedManifestWorks.
     pub(crate) hub_hash: String,
     pub(crate) hub: Client,
     pub(crate) wec: Client,
@@ -98,7 +98,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         let agent = Arc::new(Agent {
             cluster: config.cluster.clone(),
             agent_id: held.agent_id.clone(),
-            hub_hash: hub_hash(&held.endpoint.server),
+            hub_hash: held.hub_hash.clone(),
             hub,
             wec: config.wec.clone(),
             clock: config.clock.clone(),
@@ -120,7 +120,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     Ok(())
 }
 
-/// The name by which AppliedManifestWorks know a hub.
+/// The name by which AppliedManifestWorks know a hub that is joined at an address.
 fn hub_hash(server: &str) -> String {
     Sha256::digest(server.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -182,17 +182,20 @@ async fn run_agent(agent: SimulatedAgent, end: CancellationToken) {
         loop {
             let credentials = agent::Credentials::in_folder(&agent.credentials);
             let expires = Timestamp::from_seconds(agent.clock.now().seconds() + BOOTSTRAP_VALIDITY_SECONDS);
-            let joined = credentials.are_held_for(&agent.cluster, &agent.hub.server, agent.clock.now());
+            // A server that listens elsewhere now is still the hub that it was.
+            let joined = credentials.follow(&agent.cluster, &agent.hub, agent.clock.now()).await;
             let bootstrap = match joined {
-                true => None,
-                false => match cli::clusters::bootstrap_token(&agent.its, agent.cluster.as_str(), expires).await {
-                    Ok(token) => Some(Endpoint { credential: Credential::Token(token), ..agent.hub.clone() }),
-                    Err(error) => {
-                        tracing::warn!(cluster = %agent.cluster, %error, "make a bootstrap token");
-                        tokio::time::sleep(RETRY_AFTER).await;
-                        continue;
+                Ok(true) => None,
+                Ok(false) | Err(_) => {
+                    match cli::clusters::bootstrap_token(&agent.its, agent.cluster.as_str(), expires).await {
+                        Ok(token) => Some(Endpoint { credential: Credential::Token(token), ..agent.hub.clone() }),
+                        Err(error) => {
+                            tracing::warn!(cluster = %agent.cluster, %error, "make a bootstrap token");
+                            tokio::time::sleep(RETRY_AFTER).await;
+                            continue;
+                        }
                     }
-                },
+                }
             };
             let config = agent::Config {
                 cluster: agent.cluster.clone(),

@@ -9,6 +9,8 @@ mod host;
 mod host_guard;
 mod host_marks;
 mod host_parts;
+#[cfg(test)]
+mod host_tests;
 mod local;
 mod serve;
 mod serving;

@@ -2,8 +2,9 @@
 
 use crate::world::{CLUSTER, SECRETS, World, is, is_accepted, until};
 use api::cluster::{AGENT_NAMESPACE, AVAILABLE, CLOCK_SYNCED, HUB_SECRET, JOINED, MANAGED_CLUSTERS, ManagedCluster};
+use api::work::{APPLIED_MANIFEST_WORKS, MANIFEST_WORKS};
 use api::{Object, ObjectName, Timestamp};
-use client::Patch;
+use client::{ListParams, Patch};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,6 +54,49 @@ async fn an_agent_that_joined_needs_nobody_to_come_back() {
         versions.keys().filter(|key| key.contains("certificatesigningrequests")).count()
     };
     assert_eq!(requests(&world.versions()), requests(&before), "no new signing request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_moves_stays_the_same_hub() {
+    let world = World::new().await;
+    let agent = world.joined().await;
+    let work = json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "ManifestWork",
+        "metadata": {"name": "w", "namespace": CLUSTER}, "spec": {"workload": {"manifests": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}}]}}});
+    world.its.create::<Object>(&MANIFEST_WORKS, CLUSTER, &work).await.unwrap();
+    let name = ObjectName::namespaced(CLUSTER, "w");
+    until(&world.its, &MANIFEST_WORKS, &name, "is done", |work| work.is_some_and(|work| is(work, "Available"))).await;
+    let applied = async || -> Vec<String> {
+        let list = world.wec.list::<Object>(&APPLIED_MANIFEST_WORKS, "", &ListParams::default()).await.unwrap();
+        list.items
+            .iter()
+            .map(|held| format!("{} {:?}", held.name(), held.pointer("/status/evictionStartTime")))
+            .collect()
+    };
+    let before = applied().await;
+    assert_eq!(before.len(), 1);
+    agent.stop().await;
+
+    // At another address, without a token and without an administrator.
+    let maps = api::Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+    let replace = async |old: &'static str, new: &'static str| {
+        let manifest =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": new, "namespace": "default"}});
+        let edited = Patch::Merge(json!({"spec": {"workload": {"manifests": [manifest]}}}));
+        world.its.patch::<Object>(&MANIFEST_WORKS, &name, &edited).await.unwrap();
+        until(&world.wec, &maps, &ObjectName::namespaced("default", new), "is there", |map| map.is_some()).await;
+        until(&world.wec, &maps, &ObjectName::namespaced("default", old), "is gone", |map| map.is_none()).await;
+    };
+    let agent = world.agent_of_moved_hub().await;
+    replace("a", "b").await;
+    assert_eq!(applied().await, before);
+    agent.stop().await;
+
+    // And back, without the folder: what the cluster keeps will do.
+    std::fs::remove_dir_all(world.folder().join(CLUSTER)).unwrap();
+    let _agent = world.agent();
+    replace("b", "c").await;
+    assert_eq!(applied().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -143,11 +143,31 @@ impl World {
 
     /// Starts an agent that believes that it is another time.
     pub(crate) fn agent_at(&self, clock: SharedClock) -> Running {
+        self.agent_of(self.bootstrap.clone(), clock)
+    }
+
+    /// The hub at another address, and an agent that is told of it, without a token.
+    pub(crate) async fn agent_of_moved_hub(&self) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_, path) = self.bootstrap.server.rsplit_once("/spaces/").unwrap();
+        let there = self.bootstrap.server.trim_start_matches("https://").split('/').next().unwrap().to_owned();
+        let server = format!("https://{}/spaces/{path}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut here, _)) = listener.accept().await {
+                let mut there = tokio::net::TcpStream::connect(&there).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut here, &mut there).await });
+            }
+        });
+        let moved = Endpoint { server, credential: Credential::None, ..self.bootstrap.clone() };
+        self.agent_of(moved, self.clock.clone())
+    }
+
+    fn agent_of(&self, bootstrap: Endpoint, clock: SharedClock) -> Running {
         let wec = Noted { local: Local(self.server.clone(), CLUSTER), requests: self.requests.clone() };
         let config = Config {
             cluster: CLUSTER.into(),
             agent_id: "a1".into(),
-            bootstrap: Some(self.bootstrap.clone()),
+            bootstrap: Some(bootstrap),
             credentials: Credentials::in_folder(self.folder().join(CLUSTER)),
             wec: Client::new(Arc::new(wec), ""),
             clock,
