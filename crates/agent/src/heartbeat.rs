@@ -42,7 +42,7 @@ fn accepted(cluster: Option<&ManagedCluster>) -> bool {
     cluster.and_then(|cluster| cluster.condition(HUB_ACCEPTED)).is_some_and(Condition::is_true)
 }
 
-/// Renews the lease, a little earlier or later each time so that many agents do not come at once.
+/// Renews the lease when it is due: a restart does not renew one that the agent before it has just renewed.
 async fn beat(agent: &Agent, clusters: &Reflector<ManagedCluster>) {
     let name = ObjectName::cluster(agent.cluster.as_str());
     let lease = ObjectName::namespaced(agent.cluster.as_str(), LEASE_NAME);
@@ -55,22 +55,39 @@ async fn beat(agent: &Agent, clusters: &Reflector<ManagedCluster>) {
         }
         let seconds = cluster.map_or(LEASE_DURATION_SECONDS, |cluster| cluster.lease_duration_seconds());
         let now = agent.clock.now();
+        let mut wait = Duration::ZERO;
         let renew = |held: &mut Object| {
-            let spec = held.0.entry("spec").or_insert_with(|| json!({}));
-            spec["renewTime"] = now.rfc3339_micros().into();
-        };
-        let wait = match agent.hub.edit(&LEASES, &lease, renew).await {
-            Ok(_) => jittered(seconds, now),
-            Err(error) => {
-                tracing::debug!(%error, "renew the lease");
-                RETRY_AFTER
+            wait = due_in(held, seconds, now);
+            if wait.is_zero() {
+                let spec = held.0.entry("spec").or_insert_with(|| json!({}));
+                spec["renewTime"] = now.rfc3339_micros().into();
+                wait = jittered(seconds, now);
             }
         };
+        if let Err(error) = agent.hub.edit(&LEASES, &lease, renew).await {
+            tracing::debug!(%error, "renew the lease");
+            wait = RETRY_AFTER;
+        }
         tokio::time::sleep(wait).await;
     }
 }
 
-/// A lease duration, give or take a quarter.
+/// How long a lease need not be renewed yet. One that is somebody else's, that was never renewed, or that was renewed in
+/// the future, is due now: who renewed it has another clock, so how old it is cannot be told.
+fn due_in(lease: &Object, seconds: i64, now: Timestamp) -> Duration {
+    let text = |pointer: &str| lease.pointer(pointer).and_then(Value::as_str);
+    let renewed = text("/spec/renewTime").and_then(|time| time.parse::<Timestamp>().ok());
+    let Some(renewed) = renewed.filter(|_| text("/spec/holderIdentity") == Some(LEASE_NAME)) else {
+        return Duration::ZERO;
+    };
+    let lifetime = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    match u64::try_from(now.micros().saturating_sub(renewed.micros())).map(Duration::from_micros) {
+        Ok(age) if age < lifetime => jittered(seconds, renewed).saturating_sub(age),
+        Ok(_) | Err(_) => Duration::ZERO,
+    }
+}
+
+/// A lease duration, give or take a quarter, so that many agents do not come at once.
 fn jittered(seconds: i64, now: Timestamp) -> Duration {
     let milliseconds = u64::try_from(seconds).unwrap_or(60) * 1000;
     let spread = milliseconds / 2;
@@ -179,6 +196,53 @@ async fn get(agent: &Agent, path: &'static str) -> client::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check_due(spec: Value, waits: bool) {
+        let now = Timestamp::from_seconds(1_795_382_640);
+        let mut lease = Object::new("coordination.k8s.io/v1", "Lease", &ObjectName::namespaced("c1", LEASE_NAME));
+        lease.0.insert("spec".into(), spec.clone());
+        let wait = due_in(&lease, 60, now);
+        assert_eq!(!wait.is_zero(), waits, "{spec}: {wait:?}");
+        assert!(wait < Duration::from_secs(75), "{spec}: {wait:?}");
+    }
+
+    /// A lease that was renewed some milliseconds before now.
+    fn renewed(holder: &str, age: i64) -> Value {
+        let at = Timestamp::from_micros(1_795_382_640_000_000 - age * 1000);
+        json!({"holderIdentity": holder, "renewTime": at.rfc3339_micros(), "leaseDurationSeconds": 60})
+    }
+
+    #[test]
+    fn a_fresh_lease_is_left_alone() {
+        check_due(renewed(LEASE_NAME, 0), true);
+        check_due(renewed(LEASE_NAME, 1), true);
+        check_due(renewed(LEASE_NAME, 44_000), true);
+        // Old.
+        check_due(renewed(LEASE_NAME, 60_000), false);
+        check_due(renewed(LEASE_NAME, 75_000), false);
+        check_due(renewed(LEASE_NAME, 86_400_000), false);
+        // In the future.
+        check_due(renewed(LEASE_NAME, -1), false);
+        check_due(renewed(LEASE_NAME, -86_400_000), false);
+        // Somebody else's, or never renewed.
+        check_due(renewed("another", 1), false);
+        check_due(json!({"renewTime": "2026-11-23T00:00:00.000000Z"}), false);
+        check_due(json!({"holderIdentity": LEASE_NAME}), false);
+        check_due(json!({"holderIdentity": LEASE_NAME, "renewTime": "soon"}), false);
+        check_due(json!({"holderIdentity": LEASE_NAME, "renewTime": null}), false);
+        check_due(Value::Null, false);
+    }
+
+    #[test]
+    fn the_wait_of_a_restart_is_the_rest_of_the_wait() {
+        let at = Timestamp::from_seconds(1_795_382_600);
+        let whole = jittered(60, at);
+        let mut lease = Object::new("coordination.k8s.io/v1", "Lease", &ObjectName::namespaced("c1", LEASE_NAME));
+        lease.0.insert("spec".into(), json!({"holderIdentity": LEASE_NAME, "renewTime": at.rfc3339_micros()}));
+        let now = Timestamp::from_seconds(at.seconds() + 20);
+        assert_eq!(due_in(&lease, 60, now), whole.checked_sub(Duration::from_secs(20)).unwrap());
+    }
 
     #[test]
     fn heartbeats_are_spread() {

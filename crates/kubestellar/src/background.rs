@@ -1,5 +1,6 @@
 //! A server that goes on in the background after the command that started it: what `kflex init` does without a cluster.
 
+use crate::data_folder;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -135,10 +136,9 @@ pub(crate) fn start(
         return Ok((running, false));
     }
     let listen = asked.or(before.map(|before| before.listen)).unwrap_or(default);
-    fs::create_dir_all(data).with_context(|| format!("create the data folder {}", data.display()))?;
+    data_folder::make(data)?;
     let log_path = data.join(LOG_FILE);
-    let log = File::options().create(true).append(true).open(&log_path);
-    let log = log.with_context(|| format!("open the log file {}", log_path.display()))?;
+    let log = data_folder::open_log(&log_path)?;
     let log_before = log.metadata().with_context(|| format!("look at the log file {}", log_path.display()))?.len();
     let program = std::env::current_exe().context("find this program")?;
     let mut child = Command::new(program)

@@ -3,6 +3,7 @@
 mod agent_command;
 mod args;
 mod background;
+mod data_folder;
 mod demo;
 mod fleet;
 mod host;

@@ -2,6 +2,7 @@
 //! spaces. This is the only place that knows all parts.
 
 use crate::background::{self, Running};
+use crate::data_folder;
 use crate::host::Host;
 use crate::local;
 use crate::serving::{self, Serving};
@@ -89,11 +90,11 @@ impl Serve {
         };
         let url = format!("https://{host}:{}", address.port());
         if let Some(data) = &options.data {
-            std::fs::create_dir_all(data).with_context(|| format!("create the data folder {}", data.display()))?;
+            data_folder::make(data)?;
         }
         // The store locks the data folder, so it is opened before anything else there is touched.
         let engine = match &options.data {
-            Some(data) => store::open_disk(&data.join("store"), clock.clone())
+            Some(data) => store::open_disk(&data.join(data_folder::STORE), clock.clone())
                 .with_context(|| format!("open the store in {}", data.display()))?,
             None => store::memory(),
         };
