@@ -1,6 +1,6 @@
 //! Spaces over one store, and the way of a request through a space.
 
-use crate::call::Call;
+use crate::call::{Call, unavailable};
 use crate::identity::{Attributes, Identity, refusal};
 use crate::impersonation::impersonated;
 use crate::metrics::Metrics;
@@ -364,7 +364,13 @@ impl Server {
                     body,
                 };
                 call.authorize_request()?;
-                verbs::dispatch(call).await
+                let (store, outside) = (self.0.store.clone(), visibility == Visibility::Durable);
+                let answered = verbs::dispatch(call).await;
+                if answered.is_err() && outside {
+                    // A refusal tells of what is held, or of what is gone: that, too, must survive a crash.
+                    store.durable(store.head()).await.map_err(|closed| unavailable(&closed))?;
+                }
+                answered
             }
         }
     }

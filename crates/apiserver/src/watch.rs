@@ -114,6 +114,8 @@ async fn start(call: &Call, options: &ListOptions, selection: &Selection) -> Res
     }
     // `sendInitialEvents=false` without a revision begins now.
     let after = if asked == 0 { head } else { Revision(asked) };
+    // Bookmarks say at least where the watch began.
+    call.settle(after).await?;
     Ok(match follow(after) {
         Ok(events) => Start::Events(events),
         Err(compacted) => Start::Failed(too_old(asked, compacted.oldest)),

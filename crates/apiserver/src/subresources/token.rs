@@ -38,8 +38,9 @@ pub(super) async fn create(call: &Call) -> Result<Response<Body>> {
         return Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", causes).into());
     }
     let live = call.live().await?;
-    call.settle(live.modified).await?;
     let bound = bound(call, &spec["boundObjectRef"])?;
+    // The token names both: neither must be undone by a crash.
+    call.settle(call.store().head()).await?;
     let issuer = call.space.issuer.clone();
     let asked = spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut audiences: Vec<String> = asked.map(str::to_owned).collect();

@@ -7,6 +7,7 @@ mod listener;
 mod objects;
 mod patches;
 mod restarts;
+mod settled;
 mod watches;
 
 use crate::identity::Identity;

@@ -43,7 +43,7 @@ async fn objects_definitions_and_revisions_are_found_again() {
 }
 
 /// Acknowledges nothing while its gate is held.
-struct Gated(Arc<parking_lot::Mutex<()>>);
+pub(super) struct Gated(pub(super) Arc<parking_lot::Mutex<()>>);
 
 impl store::Engine for Gated {
     fn load(&mut self, _: &mut dyn FnMut(store::Record)) -> Result<(), store::EngineError> {
