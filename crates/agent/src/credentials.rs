@@ -49,11 +49,6 @@ impl Credentials {
         Self { folder: folder.into() }
     }
 
-    /// Whether there are credentials of this cluster for the hub at an address, and still valid.
-    pub fn are_held_for(&self, cluster: &ClusterName, hub: &str, now: Timestamp) -> bool {
-        self.load(cluster, now).is_some_and(|held| held.endpoint.server == hub)
-    }
-
     /// What is there, if it is whole, for this cluster, and still valid.
     pub(crate) fn load(&self, cluster: &ClusterName, now: Timestamp) -> Option<Held> {
         let read = |name: &str| fs::read_to_string(self.folder.join(name)).ok();

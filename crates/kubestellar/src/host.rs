@@ -256,11 +256,9 @@ impl Spaces for Host {
         let Marks { role, .. } = host_marks::read(&self.server, space).await?;
         match role {
             // While its agent still runs, so that nothing waits for it afterwards.
-            Some((Role::Wec, its)) => {
-                if self.server.has_space(&its) {
-                    self.start_role(space, Place::Own, Role::Wec, Some(&its)).await?;
-                    self.detach(space, &its).await;
-                }
+            Some((Role::Wec, its)) if self.server.has_space(&its) => {
+                self.start_role(space, Place::Own, Role::Wec, Some(&its)).await?;
+                self.detach(space, &its).await;
             }
             // After its controllers have ended, so that they do not repair what is withdrawn.
             Some((Role::Wds, its)) => {
