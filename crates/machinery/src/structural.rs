@@ -21,16 +21,7 @@ const APPROVAL: &str = "api-approved.kubernetes.io";
 /// kept, and not compiled.
 pub fn validate_crd(crd: &Object) -> Vec<Cause> {
     let mut out = definition(&crd.0);
-    let metadata = Path::ROOT.field("metadata");
-    if let Err((missing, why)) = approval(&crd.0) {
-        let annotations = metadata.field("annotations");
-        let path = annotations.key(APPROVAL);
-        out.push(if missing {
-            field::required(&path, &why)
-        } else {
-            field::invalid_text(&path, crd.annotation(APPROVAL).unwrap_or(""), &why)
-        });
-    }
+    out.extend(approval(&crd.0).err());
     if flag_at(&crd.0, "spec.preserveUnknownFields") {
         let why =
             "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
@@ -60,6 +51,7 @@ pub fn validate_crd_update(crd: &Object, old: &Object) -> Vec<Cause> {
             out.push(Cause { field: path.into(), ..cause });
         }
     }
+    out.extend(approval(&crd.0).err().filter(|cause| approval(&old.0).as_ref() != Err(cause)));
     stored_versions(&crd.0, &mut out);
     out
 }
@@ -95,28 +87,34 @@ fn stored_versions(crd: &Fields, out: &mut Causes) {
     }
 }
 
-/// Groups of the Kubernetes community need an approval. `Err` says whether it is missing, and what is wrong.
-fn approval(crd: &Fields) -> Result<(), (bool, String)> {
+/// Groups of the Kubernetes community need an approval.
+fn approval(crd: &Fields) -> Result<(), Cause> {
+    const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
     let group = text_at(crd, "spec.group");
     let protected = ["k8s.io", "kubernetes.io"]
         .into_iter()
         .any(|domain| group.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
+    if !protected {
+        return Ok(());
+    }
     let annotation = object_at(crd, "metadata.annotations").and_then(|all| all.get(APPROVAL)).and_then(Value::as_str);
-    const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
-    match annotation {
-        _ if !protected => Ok(()),
-        None | Some("") => Err((true, format!("protected groups must have approval annotation {APPROVAL:?}, {SEE}"))),
-        Some(text) if text.starts_with("unapproved") => Ok(()),
-        Some(text) if text.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty()) => {
-            Ok(())
+    let metadata = Path::ROOT.field("metadata");
+    let annotations = metadata.field("annotations");
+    let path = annotations.key(APPROVAL);
+    match annotation.unwrap_or("") {
+        "" => {
+            let why = format!("protected groups must have approval annotation {APPROVAL:?}, {SEE}");
+            Err(field::required(&path, &why))
         }
-        Some(_) => Err((
-            false,
-            format!(
+        text if text.starts_with("unapproved") => Ok(()),
+        text if text.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty()) => Ok(()),
+        text => {
+            let why = format!(
                 "protected groups must have approval annotation {APPROVAL:?} with either a URL or a reason starting \
                  with \"unapproved\", {SEE}"
-            ),
-        )),
+            );
+            Err(field::invalid_text(&path, text, &why))
+        }
     }
 }
 

@@ -6,27 +6,32 @@
 mod cleanup;
 mod establish;
 mod serve;
-mod structural;
-mod validate;
 
 use crate::call::Call;
 use crate::encode;
 use crate::header::Header;
 use crate::server::Server;
-use api::Object;
+use api::{Cause, Object};
 use establish::Names;
 use std::sync::Arc;
 use store::{CommitError, Committed, Expect, Key, Revision, Write};
 
 pub(crate) use establish::complete;
 pub(crate) use serve::{Custom, Customs};
-pub(crate) use validate::problems;
 
 /// The collection of the definitions themselves.
 pub(crate) const COLLECTION: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
 /// Holds a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// What is wrong with a definition; `old` is what it replaces.
+pub(crate) fn problems(definition: &Object, old: Option<&Object>) -> Vec<Cause> {
+    match old {
+        None => machinery::structural::validate_crd(definition),
+        Some(old) => machinery::structural::validate_crd_update(definition, old),
+    }
+}
 
 /// Commits a definition, or its end: what it defines is served (or no longer served) before anybody can read so.
 pub(crate) fn commit(

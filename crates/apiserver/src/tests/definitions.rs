@@ -65,6 +65,26 @@ async fn a_definition_is_served_when_it_says_so() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_definition_is_said_as_a_stock_server_says_it() {
+    let world = World::new();
+    let mut wrong = definition();
+    for version in wrong["spec"]["versions"].as_array_mut().unwrap() {
+        version["schema"]["openAPIV3Schema"]["properties"]["spec"] = json!({"type": "array"});
+    }
+    wrong["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".metadata.name"}]);
+    let refused = world.post(DEFINITIONS, wrong).await.fails(422, "Invalid", "is invalid");
+    let fields: Vec<&str> =
+        refused["details"]["causes"].as_array().unwrap().iter().map(|cause| cause["field"].as_str().unwrap()).collect();
+    let schema = "spec.validation.openAPIV3Schema.properties[spec].items";
+    assert_eq!(fields, [schema, "spec.versions[0].selectableFields[0].jsonPath"]);
+    let made = world.post(DEFINITIONS, definition()).await.is(201);
+    let mut changed = made.clone();
+    changed["spec"]["scope"] = "Cluster".into();
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    world.put(&path, changed).await.fails(422, "Invalid", "spec.scope: Invalid value: \"Cluster\": field is immutable");
+}
+
+#[tokio::test]
 async fn objects_are_pruned_defaulted_and_judged() {
     let world = world().await;
     let spec = json!({"size": 2, "unknown": 1, "free": {"any": "thing"}});

@@ -18,8 +18,14 @@ enum Level {
 pub(super) fn check(schema: &Fields, path: &Path<'_>, out: &mut Causes) {
     let before = out.len();
     structural(schema, Level::Root, path, out);
-    if out.len() == before {
-        defaults(schema, path, out);
+    if out.len() > before {
+        return;
+    }
+    let whole = Value::Object(schema.clone());
+    match schema::from_crd(&whole) {
+        Ok(_) => defaults(schema, path, out),
+        // Values that no schema has, such as `items: 3`: objects could not be judged by it.
+        Err(error) => out.push(field::invalid_text(path, "", &error.to_string())),
     }
 }
 

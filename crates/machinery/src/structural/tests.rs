@@ -238,3 +238,111 @@ fn updates() {
         found[2].starts_with("status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions; v1 was")
     );
 }
+
+/// Checks which fields are found wrong.
+#[track_caller]
+fn fields(change: impl FnOnce(&mut Value), expected: &[&str]) {
+    let found: Vec<String> = validate_crd(&plain(change)).into_iter().map(|cause| cause.field).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn where_a_definition_is_wrong() {
+    fields(|_| {}, &[]);
+    fields(|crd| crd["metadata"]["name"] = "foo".into(), &["metadata.name"]);
+    fields(|crd| crd["spec"]["scope"] = "Galaxy".into(), &["spec.scope"]);
+    fields(|crd| crd["spec"]["names"]["listKind"] = "CronTab".into(), &["spec.names.listKind"]);
+    fields(|crd| crd["spec"]["versions"] = json!([]), &["spec.versions"]);
+    fields(|crd| crd["spec"]["versions"][0]["storage"] = false.into(), &["spec.versions"]);
+    fields(|crd| crd["spec"]["versions"][0]["schema"] = json!({}), &["spec.versions[0].schema.openAPIV3Schema"]);
+    fields(|crd| crd["spec"]["preserveUnknownFields"] = true.into(), &["spec.preserveUnknownFields"]);
+    let column = json!([{"name": "A", "type": "x", "jsonPath": ".a"}]);
+    fields(
+        |crd| crd["spec"]["versions"][0]["additionalPrinterColumns"] = column,
+        &["spec.additionalPrinterColumns[0].type"],
+    );
+    let scale = json!({"scale": {"specReplicasPath": ".status.a", "statusReplicasPath": ".status.b"}});
+    fields(|crd| crd["spec"]["versions"][0]["subresources"] = scale, &["spec.subresources.scale.specReplicasPath"]);
+    fields(
+        |crd| {
+            crd["spec"]["group"] = "x.k8s.io".into();
+            crd["metadata"]["name"] = "crontabs.x.k8s.io".into();
+        },
+        &["metadata.annotations[api-approved.kubernetes.io]"],
+    );
+}
+
+#[test]
+fn where_a_schema_is_wrong() {
+    let check = |schema: Value, expected: &[&str]| {
+        let crd = crd(schema.clone(), |_| {});
+        let found: Vec<String> = validate_crd(&crd)
+            .into_iter()
+            .map(|cause| cause.field.replace("spec.validation.openAPIV3Schema", "s"))
+            .collect();
+        assert_eq!(found, expected, "{schema}");
+    };
+    let spec = |schema: Value| json!({"type": "object", "properties": {"spec": schema}});
+    check(json!({"type": "object"}), &[]);
+    check(json!({}), &["s.type"]);
+    check(json!({"type": "string"}), &["s.type"]);
+    check(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}), &[]);
+    check(spec(json!({})), &["s.properties[spec].type"]);
+    check(spec(json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]})), &[]);
+    check(spec(json!({"type": "array"})), &["s.properties[spec].items"]);
+    check(spec(json!({"type": "array", "items": 3})), &["s"]);
+    check(spec(json!({"type": "string", "$ref": "x"})), &["s.properties[spec].$ref"]);
+    check(spec(json!({"type": "object", "allOf": [{"default": 1}]})), &["s.properties[spec].allOf[0].default"]);
+    let properties = json!({"a": {"type": "string"}, "b": {"type": "string"}});
+    let one = json!([{"required": ["a"]}, {"required": ["b"]}]);
+    check(spec(json!({"type": "object", "properties": properties, "oneOf": one})), &[]);
+    let list = |keys: Value, items: &Value| {
+        spec(
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys, "items": items}),
+        )
+    };
+    let items = json!({"type": "object", "required": ["name"],
+        "properties": {"name": {"type": "string"}, "b": {"type": "string"}}});
+    check(list(json!(["name"]), &items), &[]);
+    check(list(json!(["x"]), &items), &["s.properties[spec].x-kubernetes-list-map-keys"]);
+    check(list(json!(["b"]), &items), &["s.properties[spec].items.properties[b].default"]);
+    check(
+        json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}}),
+        &["s.properties[metadata]"],
+    );
+}
+
+#[test]
+fn what_cannot_change() {
+    let established = |crd: &mut Value| {
+        crd["status"] = json!({"conditions": [{"type": "Established", "status": "True"}], "storedVersions": ["v1"]});
+    };
+    let old = plain(established);
+    let mut new = old.clone();
+    new.0["spec"]["scope"] = "Cluster".into();
+    let found: Vec<String> = validate_crd_update(&new, &old).into_iter().map(|cause| cause.field).collect();
+    assert_eq!(found, ["spec.scope"]);
+    let mut new = old.clone();
+    new.0["status"]["storedVersions"] = json!(["v1", "v0"]);
+    let found: Vec<String> = validate_crd_update(&new, &old).into_iter().map(|cause| cause.field).collect();
+    assert_eq!(found, ["status.storedVersions[1]"]);
+}
+
+#[test]
+fn an_approval_is_not_lost_by_an_update() {
+    let protected = |approval: Option<&str>| {
+        plain(|crd| {
+            crd["spec"]["group"] = json!("x.k8s.io");
+            crd["metadata"] = json!({"name": "crontabs.x.k8s.io"});
+            if let Some(approval) = approval {
+                crd["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": approval});
+            }
+        })
+    };
+    let (approved, unapproved) = (protected(Some("https://a/b")), protected(None));
+    assert!(validate_crd_update(&unapproved, &unapproved).is_empty(), "as it was");
+    assert!(validate_crd_update(&approved, &unapproved).is_empty());
+    let found = validate_crd_update(&unapproved, &approved);
+    assert_eq!(found[0].field, "metadata.annotations[api-approved.kubernetes.io]");
+    assert_eq!(validate_crd_update(&protected(Some("x")), &approved).len(), 1);
+}
