@@ -612,7 +612,10 @@ mod tests {
         let schema = from_crd(&schema).unwrap();
         let old = json!({"spec": {"a": "long", "set": ["x", "x"]}});
         let new = json!({"spec": {"a": "long", "b": "wrong", "set": ["x", "x", "y"]}});
-        assert_eq!(lines(&check_update(&new, || old.clone(), &schema)), ["spec.b: Too long: may not be more than 1 byte"]);
+        assert_eq!(
+            lines(&check_update(&new, || old.clone(), &schema)),
+            ["spec.b: Too long: may not be more than 1 byte"]
+        );
         assert!(check_update(&old, || old.clone(), &schema).is_empty());
     }
 }
