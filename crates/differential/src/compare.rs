@@ -75,7 +75,8 @@ pub(crate) fn compare(stock: &Answer, ours: &Answer, status_only: bool) -> Vec<D
 
 /// The status code with the reason and message, where there are any.
 fn summary(answer: &Answer) -> String {
-    let text = |key| answer.body.get(key).and_then(Value::as_str).unwrap_or_default();
+    let is_status = answer.body["kind"] == "Status";
+    let text = |key| answer.body.get(key).and_then(Value::as_str).filter(|_| is_status).unwrap_or_default();
     let plain = answer.body.as_str().unwrap_or_default();
     format!("{} {} {}{plain}", answer.status, text("reason"), text("message")).trim_end().to_owned()
 }
@@ -138,7 +139,7 @@ fn lists(path: &str, stock: &[Value], ours: &[Value], found: &mut Vec<Difference
 }
 
 /// Fields that together tell an item of a list from others, the first set that all items have and that is unique.
-const IDENTITIES: [&[&str]; 13] = [
+const IDENTITIES: [&[&str]; 14] = [
     &["manager", "operation", "apiVersion", "subresource"],
     &["metadata/namespace", "metadata/name"],
     &["metadata/name"],
@@ -146,6 +147,7 @@ const IDENTITIES: [&[&str]; 13] = [
     &["object/metadata/name"],
     &["group", "version", "kind"],
     &["groupVersion"],
+    &["field", "reason"],
     &["field", "reason", "message"],
     &["name"],
     &["type"],
@@ -242,8 +244,11 @@ mod tests {
     #[test]
     fn stops_at_the_status_code() {
         let answer = |status, body| Answer { status, body, ..Answer::default() };
-        let found =
-            compare(&answer(422, json!({"reason": "Invalid", "message": "no"})), &answer(201, json!({})), false);
+        let found = compare(
+            &answer(422, json!({"kind": "Status", "reason": "Invalid", "message": "no"})),
+            &answer(201, json!({})),
+            false,
+        );
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].stock.clone(), found[0].ours.clone()), (json!("422 Invalid no"), json!("201")));
     }

@@ -113,6 +113,8 @@ pub(crate) fn instance(
     namespace: &str,
 ) -> Result<(Script, Variables), String> {
     let minimal = minimal.of(kind).ok_or_else(|| format!("there is no smallest object of {}", kind.name()))?;
+    // Some kinds name the namespace that they are in.
+    let minimal = serde_json::from_str(&minimal.to_string().replace("$ns", namespace)).unwrap_or(Value::Null);
     let object_name = minimal["metadata"]["name"].as_str().unwrap_or_default();
     let collection = kind.collection(namespace);
     let mut variables = Variables::new();
@@ -132,7 +134,7 @@ pub(crate) fn instance(
         if step.when.iter().all(|condition| kind.meets(condition)) {
             match &step.vary {
                 None => steps.push(step.clone()),
-                Some(how) => steps.extend(varied(step, how, minimal)?),
+                Some(how) => steps.extend(varied(step, how, &minimal)?),
             }
         }
     }

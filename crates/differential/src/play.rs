@@ -55,6 +55,10 @@ pub(crate) async fn play(
     for step in &script.steps {
         let (stock, ours) = tokio::join!(stock.step(step), ours.step(step));
         let (stock, ours) = (stock?, ours?);
+        if let Some(wanted) = step.stock.filter(|wanted| *wanted != stock.status) {
+            let said = stock.body["message"].as_str().unwrap_or_default();
+            return Err(anyhow!("{:?}: the stock server answers {} and not {wanted}: {said}", step.name, stock.status));
+        }
         let mut differences = compare(&stock, &ours, step.status_only);
         differences.retain(|one| !step.ignore.iter().any(|pattern| covers(pattern, &one.path)));
         outcomes.push(Outcome {

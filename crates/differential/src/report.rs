@@ -3,11 +3,9 @@
 use crate::compare::{Difference, Kind};
 use crate::known::{Known, keys};
 use crate::play::Outcome;
-use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::sync::LazyLock;
 
 /// Examples shown of each cause.
 const EXAMPLES: usize = 3;
@@ -16,17 +14,56 @@ const SHOWN_CHARS: usize = 300;
 
 /// Differences that look alike: the same field in whatever list item, or the same pair of status codes.
 pub(crate) fn cause(difference: &Difference) -> String {
-    static ITEMS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\[[^\]]*\]").expect("the pattern is a constant"));
     if difference.path == "status" {
         let words = |value: &Value| -> String {
             value.as_str().unwrap_or_default().split(' ').take(2).collect::<Vec<_>>().join(" ")
         };
         return format!("status: {} -> {}", words(&difference.stock), words(&difference.ours));
     }
-    let path = ITEMS.replace_all(&difference.path, "[]");
+    let path = without_items(&difference.path);
     // What is owned is named by many fields: the cause is the same.
-    let path = path.split_once("/fieldsV1").map_or(path.as_ref(), |(head, _)| head).to_owned();
-    format!("{} {path}", difference.kind)
+    let path = match path.split_once("/fieldsV1/") {
+        Some((head, owned)) if owned.ends_with("/.") => format!("{head}/fieldsV1/../."),
+        Some((head, _)) => format!("{head}/fieldsV1/.."),
+        None => path,
+    };
+    format!("{} {}", difference.kind, without_keys(&path))
+}
+
+/// Maps of documents whose keys are names: the difference is the same for all of them.
+const NAMED: [&str; 4] = ["/components/schemas/", "/definitions/", "/paths/", "/properties/"];
+
+/// A path with `*` for each key of such a map.
+fn without_keys(path: &str) -> String {
+    let mut path = path.to_owned();
+    for map in NAMED {
+        let mut from = 0;
+        while let Some(at) = path[from..].find(map).map(|at| from + at + map.len()) {
+            let end = path[at..].find('/').map_or(path.len(), |end| at + end);
+            path.replace_range(at..end, "*");
+            from = at;
+        }
+    }
+    path
+}
+
+/// A path with `[]` for every item of a list. Identities of items may hold brackets themselves.
+fn without_items(path: &str) -> String {
+    let (mut text, mut depth) = (String::new(), 0_usize);
+    for c in path.chars() {
+        match c {
+            '[' => {
+                depth += 1;
+                if depth == 1 {
+                    text.push_str("[]");
+                }
+            }
+            ']' => depth = depth.saturating_sub(1),
+            c if depth == 0 => text.push(c),
+            _ => {}
+        }
+    }
+    text
 }
 
 fn shown(value: &Value) -> String {
@@ -157,6 +194,7 @@ mod tests {
             json!(2),
             "differs body/metadata/managedFields[]",
         );
+        check("body/causes[a[0].b,Invalid]/x", json!(1), json!(2), "differs body/causes[]/x");
         check("status", json!("422 Invalid it is wrong"), json!("201"), "status: 422 Invalid -> 201");
     }
 }

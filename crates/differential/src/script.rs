@@ -25,6 +25,7 @@
 //! | `% open NAME`, request line `READ NAME` | leaves a watch open; reads from it later |
 //! | `% until /pointer JSON` | asks again until the body has this value there (`absent`: until nothing is there) |
 //! | `% until status N` | asks again until the answer has this status code |
+//! | `% stock N` | the stock server must answer with this status code, or the script does not say what it means |
 //! | `% anonymous` | sends no credentials |
 //! | `% repeat A..B` | the step, for each `$i` from A to B |
 //! | `% when CONDITION` | in scripts for each kind: `namespaced`, `cluster`, `verb V`, `subresource S`, `group G`, `not ...` |
@@ -57,6 +58,7 @@ pub(crate) struct Step {
     pub(crate) events: Option<usize>,
     pub(crate) open: Option<String>,
     pub(crate) until: Option<Until>,
+    pub(crate) stock: Option<u16>,
     pub(crate) anonymous: bool,
     pub(crate) when: Vec<String>,
     pub(crate) vary: Option<String>,
@@ -232,6 +234,7 @@ fn apply(step: &mut Step, directive: &str) -> Result<(), String> {
         "only" if rest == "status" => step.status_only = true,
         "events" => step.events = Some(rest.parse().map_err(|_| format!("{rest:?} is not a number of events"))?),
         "open" => step.open = Some(rest.to_owned()),
+        "stock" => step.stock = Some(rest.parse().map_err(|_| format!("{rest:?} is not a status code"))?),
         "anonymous" => step.anonymous = true,
         "when" => step.when.push(rest.to_owned()),
         "vary" => step.vary = Some(rest.to_owned()),
