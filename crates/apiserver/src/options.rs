@@ -115,26 +115,36 @@ pub(crate) struct DeleteOptions {
 }
 
 impl DeleteOptions {
-    /// Reads the body if there is one, otherwise the query.
-    pub(crate) fn read(query: &Query, body: &Value) -> Result<Self> {
+    /// Reads the body if there is one, otherwise the query. `duplicates` are those of the body.
+    ///
+    /// # Errors
+    /// 400 for a value of a wrong type, or for an unknown field if the client asked for strict validation; 422 for a
+    /// value that is not known. What was meant to hold a delete back is never left out of account.
+    pub(crate) fn read(query: &Query, body: Value, duplicates: Vec<String>) -> Result<Self> {
         const KIND: &str = "DeleteOptions";
         let mut options = Self::default();
         let propagation;
         let orphan;
+        let body = typed(KIND, query, body, duplicates)?;
         if body.as_object().is_some_and(|body| !body.is_empty()) {
             let listed = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
             options.dry_run = dry_run(KIND, listed)? || dry_run(KIND, query.all("dryRun"))?;
             propagation = body["propagationPolicy"].as_str();
             orphan = body["orphanDependents"].as_bool();
             options.grace = body["gracePeriodSeconds"].as_i64();
-            let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+            // An empty text is a condition as well: one that nothing meets.
+            let text = |value: &Value| value.as_str().map(str::to_owned);
             options.uid = text(&body["preconditions"]["uid"]);
             options.resource_version = text(&body["preconditions"]["resourceVersion"]);
         } else {
             options.dry_run = dry_run(KIND, query.all("dryRun"))?;
             propagation = query.get("propagationPolicy");
             orphan = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
-            options.grace = query.get("gracePeriodSeconds").and_then(|text| text.parse().ok());
+            let grace = query.get("gracePeriodSeconds").map(|text| {
+                let bad = || Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
+                text.parse::<i64>().map_err(|_| bad())
+            });
+            options.grace = grace.transpose()?;
         }
         if propagation.is_some() && orphan.is_some() {
             let message = "Invalid value: orphanDependents and deletionPropagation cannot be both set";
@@ -154,6 +164,31 @@ impl DeleteOptions {
         };
         Ok(options)
     }
+}
+
+/// Options in a body, checked against their definition.
+fn typed(kind: &str, query: &Query, mut body: Value, duplicates: Vec<String>) -> Result<Value> {
+    if body.is_null() {
+        return Ok(body);
+    }
+    let said = body["kind"].as_str().unwrap_or("");
+    if !matches!(said, "" | "DeleteOptions") {
+        return Err(Status::bad_request(format!("decoded object cannot be converted to {kind}: it is a {said}")).into());
+    }
+    // Clients send the options in the version of the kind that they delete; all of them are the same.
+    let schema =
+        crate::builtin::schema("", "v1", kind).ok_or_else(|| Status::internal("there is no such definition"))?;
+    let unknown = machinery::schema::decode(&mut body, &schema);
+    let unknown = unknown.map_err(|error| Status::bad_request(error.message(kind, "v1")))?;
+    let problems: Vec<String> =
+        duplicates.into_iter().chain(unknown.into_iter().map(|path| format!("unknown field {path:?}"))).collect();
+    if query.get("fieldValidation") == Some("Strict") && !problems.is_empty() {
+        let strict = problems.join(", ");
+        let message =
+            format!("{kind} in version \"v1\" cannot be handled as a {kind}: strict decoding error: {strict}");
+        return Err(Status::bad_request(message).into());
+    }
+    Ok(body)
 }
 
 /// `resourceVersionMatch`
@@ -336,12 +371,49 @@ mod tests {
 
     #[test]
     fn delete_options() {
+        let read = |query: &str, body: Value| DeleteOptions::read(&Query::parse(query), body, Vec::new());
         let body = json!({"propagationPolicy": "Foreground", "preconditions": {"uid": "u"}});
-        let options = DeleteOptions::read(&Query::default(), &body).unwrap();
+        let options = read("", body).unwrap();
         assert_eq!((options.propagation, options.uid.as_deref()), (Some(Propagation::Foreground), Some("u")));
         let both = json!({"propagationPolicy": "Orphan", "orphanDependents": true});
-        assert_eq!(DeleteOptions::read(&Query::default(), &both).unwrap_err().code, 422);
-        let query = Query::parse("propagationPolicy=Background&dryRun=All");
-        assert!(DeleteOptions::read(&query, &Value::Null).unwrap().dry_run);
+        assert_eq!(read("", both).unwrap_err().code, 422);
+        assert!(read("propagationPolicy=Background&dryRun=All", Value::Null).unwrap().dry_run);
+        assert_eq!(read("", json!({"preconditions": {"uid": ""}})).unwrap().uid.as_deref(), Some(""));
+        assert_eq!(read("", json!({"preconditions": {"uid": null}})).unwrap().uid, None);
+    }
+
+    #[track_caller]
+    fn check_delete(query: &str, body: Value, code: u16, message: &str) {
+        let status = DeleteOptions::read(&Query::parse(query), body.clone(), Vec::new()).expect_err(message);
+        assert_eq!(status.code, code, "{body}: {}", status.message);
+        assert!(status.message.contains(message), "{body}: {}", status.message);
+    }
+
+    #[test]
+    fn delete_options_that_cannot_be_meant() {
+        let wrong = "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: ";
+        check_delete("", json!({"preconditions": {"uid": 7}}), 400, wrong);
+        check_delete("", json!({"preconditions": {"resourceVersion": 7}}), 400, "preconditions.resourceVersion");
+        check_delete("", json!({"preconditions": ["u"]}), 400, wrong);
+        check_delete("", json!({"preconditions": "u"}), 400, wrong);
+        check_delete("", json!({"propagationPolicy": true}), 400, wrong);
+        check_delete("", json!({"orphanDependents": "true"}), 400, wrong);
+        check_delete("", json!({"dryRun": "All"}), 400, wrong);
+        check_delete("", json!({"dryRun": [1]}), 400, wrong);
+        check_delete("", json!({"gracePeriodSeconds": "0"}), 400, wrong);
+        check_delete("", json!({"kind": "Pod"}), 400, "cannot be converted to DeleteOptions");
+        let policy = "propagationPolicy: Unsupported value: \"Sometimes\": supported values: ";
+        check_delete("", json!({"propagationPolicy": "Sometimes"}), 422, policy);
+        check_delete("propagationPolicy=Sometimes", Value::Null, 422, policy);
+        check_delete("", json!({"dryRun": ["Some"]}), 422, "dryRun: Unsupported value");
+        check_delete("gracePeriodSeconds=soon", Value::Null, 400, "strconv.ParseInt: parsing \"soon\"");
+        let typo = json!({"precondition": {"uid": "u"}});
+        check_delete(
+            "fieldValidation=Strict",
+            typo.clone(),
+            400,
+            "strict decoding error: unknown field \"precondition\"",
+        );
+        assert!(DeleteOptions::read(&Query::default(), typo, Vec::new()).is_ok());
     }
 }

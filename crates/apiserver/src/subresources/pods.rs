@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 
 /// Deletes the Pod: nothing here counts disruptions.
 pub(super) async fn evict(call: &Call) -> Result<Response<Body>> {
-    let eviction = decode::object(&call.headers, &call.body)?.value;
-    let options = DeleteOptions::read(&call.query, &eviction["deleteOptions"])?;
+    let mut eviction = decode::object(&call.headers, &call.body)?;
+    let options = DeleteOptions::read(&call.query, eviction.value["deleteOptions"].take(), eviction.duplicates)?;
     let live = call.live().await?;
     verbs::remove(call, live, &options).await?;
     call.settle(call.store().head()).await?;

@@ -328,3 +328,28 @@ async fn roles_that_every_space_has() {
     );
     world.raw("DELETE", CONFIG_MAPS, &ann, "").await.fails(403, "Forbidden", "cannot deletecollection resource");
 }
+
+#[tokio::test]
+async fn a_delete_whose_conditions_cannot_be_read_deletes_nothing() {
+    let world = World::new();
+    world.config_map("a").await;
+    let path = format!("{CONFIG_MAPS}/a");
+    for (query, options, code, reason) in [
+        ("", json!({"preconditions": {"uid": 7}}), 400, "BadRequest"),
+        ("", json!({"preconditions": {"uid": ""}}), 409, "Conflict"),
+        ("", json!({"preconditions": {"resourceVersion": 1}}), 400, "BadRequest"),
+        ("", json!({"dryRun": "All"}), 400, "BadRequest"),
+        ("", json!({"propagationPolicy": "Sometimes"}), 422, "Invalid"),
+        ("?fieldValidation=Strict", json!({"precondition": {"uid": "u"}}), 400, "BadRequest"),
+    ] {
+        world.json("DELETE", &format!("{path}{query}"), options.clone()).await.fails(code, reason, "");
+        world.json("DELETE", &format!("{CONFIG_MAPS}{query}"), options.clone()).await.fails(code, reason, "");
+        assert_eq!(world.get(&path).await.code, 200, "{options}");
+    }
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    world.post(pods, pod).await.is(201);
+    let eviction = json!({"metadata": {"name": "p"}, "deleteOptions": {"preconditions": {"uid": 7}}});
+    world.post(&format!("{pods}/p/eviction"), eviction).await.fails(400, "BadRequest", "preconditions.uid");
+    assert_eq!(world.get(&format!("{pods}/p")).await.code, 200);
+}

@@ -30,8 +30,9 @@ impl Deleted {
 
 fn options(call: &Call) -> Result<DeleteOptions> {
     decode::check_size(&call.body)?;
-    let body = if call.body.is_empty() { Value::Null } else { decode::object(&call.headers, &call.body)?.value };
-    DeleteOptions::read(&call.query, &body)
+    let body =
+        if call.body.is_empty() { decode::Decoded::default() } else { decode::object(&call.headers, &call.body)? };
+    DeleteOptions::read(&call.query, body.value, body.duplicates)
 }
 
 pub(super) async fn delete(call: &Call) -> Result<Response<Body>> {
