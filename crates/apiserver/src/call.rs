@@ -5,9 +5,9 @@ use crate::identity::{Attributes, Identity};
 use crate::registry::Kind;
 use crate::respond::{Failure, Result};
 use crate::route::{Query, Target, Verb};
-use crate::server::{Server, asked_name, authorize};
+use crate::server::{Server, authorize};
 use crate::space::Space;
-use crate::{Entry, Store, selection};
+use crate::{Entry, Store};
 use api::{Reason, Status};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -71,15 +71,6 @@ impl Call {
             return Ok(());
         }
         self.store().durable(revision).await.map_err(|closed| unavailable(&closed).into())
-    }
-
-    /// 403 unless the caller may do what the request asks.
-    pub(crate) fn authorize_request(&self) -> Result<()> {
-        let fields = self.query.get("fieldSelector").unwrap_or("");
-        // Only to find a name: what is wrong with the selector is said by the verb.
-        let selected = selection::Selection::parse(&self.kind, "", fields).ok();
-        let name = asked_name(&self.target, self.verb, selected.as_ref().and_then(selection::Selection::name));
-        self.authorize(self.verb.as_str(), name)
     }
 
     /// 403 unless the caller may also do `verb` here.

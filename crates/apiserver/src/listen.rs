@@ -7,6 +7,7 @@
 use crate::authn::Presented;
 use crate::{Body, Server, body, respond};
 use api::{Reason, SpaceName, Status};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Request, Response, Uri};
 use http_body::Body as _;
@@ -145,14 +146,11 @@ async fn answer(
     let (mut head, body) = request.into_parts();
     let (space, uri) = split(&head.uri);
     let space = space.unwrap_or_else(|| server.hosting_space());
-    // No credential is good in a space that is not there; a 404 would tell strangers which ones are.
-    if !server.has_space(&space) {
-        return unauthorized();
-    }
     head.uri = uri;
     let bearer = head.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| bearer_token(value));
     let identity = match (presented, bearer) {
+        // In a space that is not there they see what they see in an empty one: nobody learns which ones are there.
         (None, None) => Some(crate::identity::Identity::anonymous()),
         (presented, bearer) => {
             let current = server.authority(&space);
@@ -164,12 +162,20 @@ async fn answer(
     let Some(identity) = identity else {
         return unauthorized();
     };
-    let body = match body::read(&head.headers, body).await {
-        Ok(body) => body,
+    let answer = |identity, head, bytes| {
+        server.handle(&space, identity, store::Visibility::Durable, Request::from_parts(head, bytes))
+    };
+    // Nothing is held for those who may not send it: they are refused without their body.
+    if !body.is_end_stream() && !server.permits(&space, &identity, &head) {
+        return answer(identity, head, Bytes::new()).await;
+    }
+    let held = match body::read(&head.headers, body, &server.0.bodies).await {
+        Ok(held) => held,
         Err(status) => return respond::status(&status),
     };
-    let answer = server.handle(&space, identity, store::Visibility::Durable, Request::from_parts(head, body)).await;
-    until(answer, shutdown)
+    let answered = answer(identity, head, held.bytes.clone()).await;
+    drop(held);
+    until(answered, shutdown)
 }
 
 /// The token of an `Authorization` header. The scheme's name has no case (RFC 9110, section 11.1).

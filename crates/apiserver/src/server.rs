@@ -4,8 +4,10 @@ use crate::call::{Call, unavailable};
 use crate::identity::{Attributes, Identity, refusal};
 use crate::impersonation::impersonated;
 use crate::metrics::Metrics;
+use crate::registry::Kind;
 use crate::respond::{self, Body, Failure, Result};
 use crate::route::{Query, Route, Target, Verb, route};
+use crate::selection::Selection;
 use crate::space::Space;
 use crate::tokens::TokenKey;
 use crate::{Store, encode, identity, openapi, paths, verbs};
@@ -14,7 +16,8 @@ use bytes::Bytes;
 use clock::SharedClock;
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Method, Request, Response};
 use parking_lot::{Mutex, RwLock};
 use pki::{Authority, Subject, Usage};
 use serde_json::{Map, Value, json};
@@ -23,11 +26,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Collection, Engine, Expect, Key, Limits, Revision, Visibility, Write};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// The space of the records of spaces. It is not one that a request can reach: its name is none.
 const INTERNAL: &str = "/internal";
 const SPACES: &str = "spaces";
+
+/// The space that is seen where there is none: no space can have this name.
+const NOWHERE: &str = "/nowhere";
 
 /// Namespaces that every space has from the beginning.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -106,6 +113,23 @@ pub(crate) struct Inner {
     /// Ends tasks and watches.
     pub(crate) end: CancellationToken,
     pub(crate) guard: std::sync::OnceLock<crate::guard::Guard>,
+    /// What is left of [`crate::body::BODIES_BYTES_MAX`].
+    pub(crate) bodies: Arc<Semaphore>,
+    /// An empty space, which those without credentials see wherever there is none.
+    nowhere: Arc<Space>,
+}
+
+/// A request that may be carried out.
+struct Admitted {
+    space: Arc<Space>,
+    identity: Identity,
+    query: Query,
+    asked: Asked,
+}
+
+enum Asked {
+    Path(String),
+    Resource(Target, Option<(Arc<Kind>, Verb)>),
 }
 
 impl Server {
@@ -146,6 +170,7 @@ impl Server {
                 store.drop_space(&held).map_err(|closed| Error::Write(SpaceName::from(&*held), closed.to_string()))?;
             }
         }
+        let nowhere = Arc::new(nowhere(&store, clock.now())?);
         let server = Self(Arc::new(Inner {
             store,
             clock,
@@ -158,6 +183,8 @@ impl Server {
             documents: openapi::Cache::default(),
             end: CancellationToken::new(),
             guard: std::sync::OnceLock::new(),
+            bodies: Arc::new(Semaphore::new(crate::body::BODIES_BYTES_MAX)),
+            nowhere,
         }));
         Ok(server)
     }
@@ -331,49 +358,94 @@ impl Server {
         visibility: Visibility,
         request: Request<Bytes>,
     ) -> Result<Response<Body>> {
-        let space = self
-            .space(name)
-            .ok_or_else(|| Status::failure(Reason::NotFound, format!("there is no space {:?}", name.as_str())))?;
         let (head, body) = request.into_parts();
+        let Admitted { space, identity, query, asked } = self.admit(name, identity, &head)?;
+        let (target, kind, verb) = match asked {
+            Asked::Path(path) => return paths::answer(self, &space, &path, &head, &query).await,
+            Asked::Resource(_, None) => return Ok(respond::no_such_path()),
+            Asked::Resource(target, Some((kind, verb))) => (target, kind, verb),
+        };
+        let headers = head.headers;
+        let call = Call { server: self.clone(), space, identity, visibility, kind, target, verb, query, headers, body };
+        let (store, outside) = (self.0.store.clone(), visibility == Visibility::Durable);
+        let answered = verbs::dispatch(call).await;
+        if answered.is_err() && outside {
+            // A refusal tells of what is held, or of what is gone: that, too, must survive a crash.
+            store.durable(store.head()).await.map_err(|closed| unavailable(&closed))?;
+        }
+        answered
+    }
+
+    /// Whether a request may be carried out, as far as its head tells: decided before its body is read.
+    pub(crate) fn permits(&self, space: &SpaceName, identity: &Identity, head: &Parts) -> bool {
+        self.admit(space, identity.clone(), head).is_ok()
+    }
+
+    /// Who asks for what, if they may: 401, 403 or 405 otherwise. What is not served is told to those only who could ask
+    /// for it if it were.
+    fn admit(&self, name: &SpaceName, identity: Identity, head: &Parts) -> Result<Admitted> {
+        let stranger = identity.is_in(identity::UNAUTHENTICATED);
+        let space = self.space(name).or_else(|| stranger.then(|| Arc::clone(&self.0.nowhere)));
+        let space =
+            space.ok_or_else(|| Status::failure(Reason::NotFound, format!("there is no space {:?}", name.as_str())))?;
         let identity = impersonated(&space, identity, &head.headers)?;
         let query = Query::parse(head.uri.query().unwrap_or(""));
-        match route(head.uri.path()) {
+        let asked = match route(head.uri.path()) {
             Route::Path(path) => {
                 let verb = head.method.as_str().to_ascii_lowercase();
                 let asked = Attributes { verb: &verb, path: Some(&path), ..Attributes::default() };
                 authorize(&space, &identity, &asked)?;
-                paths::answer(self, &space, &path, &head, &query).await
+                Asked::Path(path)
             }
             Route::Resource(target) => {
-                let Some(kind) = space.kind(&self.0.store, &target.group, &target.version, &target.resource) else {
-                    return Ok(respond::no_such_path());
-                };
-                let Some(verb) = Verb::of(&head.method, &target, &query) else {
-                    return Err(not_allowed(&kind.group_resource).into());
-                };
-                let call = Call {
-                    server: self.clone(),
-                    space,
-                    identity,
-                    visibility,
-                    kind,
-                    target,
-                    verb,
-                    query,
-                    headers: head.headers,
-                    body,
-                };
-                call.authorize_request()?;
-                let (store, outside) = (self.0.store.clone(), visibility == Visibility::Durable);
-                let answered = verbs::dispatch(call).await;
-                if answered.is_err() && outside {
-                    // A refusal tells of what is held, or of what is gone: that, too, must survive a crash.
-                    store.durable(store.head()).await.map_err(|closed| unavailable(&closed))?;
+                let kind = space.kind(&self.0.store, &target.group, &target.version, &target.resource);
+                let verb = Verb::of(&head.method, &target, &query);
+                authorize_target(&space, &identity, (&target, verb, &head.method), kind.as_deref(), &query)?;
+                match (kind, verb) {
+                    (Some(kind), None) => return Err(not_allowed(&kind.group_resource).into()),
+                    (kind, verb) => Asked::Resource(target, kind.zip(verb)),
                 }
-                answered
             }
-        }
+        };
+        Ok(Admitted { space, identity, query, asked })
     }
+}
+
+/// A space that nobody made, and nobody can write to.
+fn nowhere(store: &Store, now: Timestamp) -> Result<Space, Error> {
+    let name = SpaceName::from(NOWHERE);
+    let authority = Authority::generate(NOWHERE, now, VALIDITY);
+    let authority = authority.map_err(|source| Error::Certificates { space: name.clone(), source })?;
+    let tokens = TokenKey::generate().ok_or_else(|| Error::Random(name.clone()))?;
+    Ok(Space::new(store, name, authority, tokens, String::new()))
+}
+
+/// 403 unless the caller may do what a request asks of a resource. `kind` is `None` for one that is not served.
+fn authorize_target(
+    space: &Space,
+    identity: &Identity,
+    (target, verb, method): (&Target, Option<Verb>, &Method),
+    kind: Option<&Kind>,
+    query: &Query,
+) -> Result<()> {
+    let fields = query.get("fieldSelector").unwrap_or("");
+    // Only to find a name: what is wrong with the selector is said by the verb.
+    let selected = kind.filter(|_| !fields.is_empty()).and_then(|kind| Selection::parse(kind, "", fields).ok());
+    let name = match verb {
+        Some(verb) => asked_name(target, verb, selected.as_ref().and_then(Selection::name)),
+        None => &target.name,
+    };
+    let method = method.as_str().to_ascii_lowercase();
+    let asked = Attributes {
+        verb: verb.map_or(method.as_str(), |verb| verb.as_str()),
+        group: &target.group,
+        resource: &target.resource,
+        subresource: &target.subresource,
+        namespace: &target.namespace,
+        name,
+        path: None,
+    };
+    authorize(space, identity, &asked)
 }
 
 /// 405 in the stock server's words.

@@ -154,14 +154,67 @@ async fn a_client_that_sends_all_before_it_reads_is_told_so() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
 
+/// Sends one request; returns code and body of the answer.
+async fn exchange(site: &Site, known: bool, request: Request<Sent>) -> (u16, String) {
+    let asked = site.http2(known).await.send_request(request);
+    let answer = tokio::time::timeout(PATIENCE, asked).await.expect("an answer in time").unwrap();
+    let code = answer.status().as_u16();
+    let body = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.unwrap().unwrap();
+    (code, String::from_utf8(body.to_bytes().to_vec()).unwrap())
+}
+
 #[tokio::test]
 async fn strangers_do_not_learn_which_spaces_are_not_there() {
     let site = Site::new().await;
-    for known in [true, false] {
-        let asked = site.http2(known).await.send_request(post(&format!("/spaces/other{CONFIG_MAPS}"), whole(2))).await;
-        let told = status(asked.unwrap()).await;
-        assert_eq!((&told["code"], &told["message"]), (&json!(401), &json!("Unauthorized")), "{told}");
+    let request = |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(format!("https://localhost{path}"));
+        request.header("host", "localhost").body(whole(2)).unwrap()
+    };
+    // A credential of another space is none.
+    let told = exchange(&site, true, request("POST", &format!("/spaces/other{CONFIG_MAPS}"))).await;
+    assert_eq!(told.0, 401, "{told:?}");
+    let definition = json!({"metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com",
+        "names": {"plural": "widgets", "kind": "Widget"}, "scope": "Cluster", "versions": [{"name": "v1", "served": true,
+            "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}});
+    site.world.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await.is(201);
+    for (method, path, code) in [
+        ("POST", CONFIG_MAPS, 403),
+        ("GET", "/api/v1/namespaces/default/configmaps/a", 403),
+        ("GET", "/apis/example.com/v1/widgets", 403),
+        ("GET", "/apis/example.com/v1/gadgets", 403),
+        ("PURGE", "/apis/example.com/v1/widgets", 403),
+        ("GET", "/api", 403),
+        ("GET", "/openapi/v3", 403),
+        ("GET", "/", 403),
+        ("GET", "/nothing", 403),
+        ("GET", "/version", 200),
+        ("GET", "/healthz", 200),
+        ("GET", "/readyz?verbose", 200),
+    ] {
+        let there = exchange(&site, false, request(method, &format!("/spaces/s1{path}"))).await;
+        let not_there = exchange(&site, false, request(method, &format!("/spaces/other{path}"))).await;
+        assert_eq!(there.0, code, "{method} {path}: {there:?}");
+        assert_eq!(there.1.replace("s1", "other"), not_there.1.replace("s1", "other"), "{method} {path}");
+        assert_eq!(there.0, not_there.0);
     }
+}
+
+#[tokio::test]
+async fn who_may_not_write_is_refused_without_the_body() {
+    let site = Site::new().await;
+    let endless = || {
+        let one = futures_util::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{")))]);
+        BodyExt::boxed(StreamBody::new(futures_util::StreamExt::chain(one, futures_util::stream::pending())))
+    };
+    let told = exchange(&site, false, post(&format!("/spaces/s1{CONFIG_MAPS}"), endless())).await;
+    assert_eq!(told.0, 403, "{told:?}");
+    assert!(told.1.contains("User \\\"system:anonymous\\\" cannot create resource"), "{told:?}");
+    let told = exchange(&site, true, post(&format!("/spaces/other{CONFIG_MAPS}"), endless())).await;
+    assert_eq!(told.0, 401, "{told:?}");
+    // Of one who may impersonate, but not this.
+    let mut request = post(&format!("/spaces/s1{CONFIG_MAPS}"), endless());
+    request.headers_mut().insert("impersonate-user", "nobody".parse().unwrap());
+    assert_eq!(exchange(&site, true, request).await.0, 403);
 }
 
 #[tokio::test]
