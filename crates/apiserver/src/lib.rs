@@ -21,6 +21,7 @@ mod controllers;
 mod crd;
 mod decode;
 mod encode;
+mod flowcontrol;
 mod header;
 mod impersonation;
 mod metrics;

@@ -10,7 +10,7 @@ use crate::route::{Query, Route, Target, Verb, route};
 use crate::selection::Selection;
 use crate::space::Space;
 use crate::tokens::TokenKey;
-use crate::{Store, encode, identity, openapi, paths, verbs};
+use crate::{Store, encode, flowcontrol, identity, openapi, paths, verbs};
 use api::{GroupResource, Reason, SpaceName, Status, Timestamp};
 use bytes::Bytes;
 use clock::SharedClock;
@@ -365,6 +365,9 @@ impl Server {
             Asked::Resource(_, None) => return Ok(respond::no_such_path()),
             Asked::Resource(target, Some((kind, verb))) => (target, kind, verb),
         };
+        if target.group == flowcontrol::GROUP {
+            flowcontrol::ensure(self, &space).await?;
+        }
         let headers = head.headers;
         let call = Call { server: self.clone(), space, identity, visibility, kind, target, verb, query, headers, body };
         let (store, outside) = (self.0.store.clone(), visibility == Visibility::Durable);

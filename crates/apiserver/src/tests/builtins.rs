@@ -258,3 +258,57 @@ async fn tokens_of_service_accounts() {
     let issuer = world.get("/.well-known/openid-configuration").await.is(200);
     assert_eq!(issuer["issuer"], "https://127.0.0.1:9443/spaces/s1");
 }
+
+#[tokio::test]
+async fn priority_levels_and_flow_schemas_are_there_for_those_who_ask() {
+    const GROUP: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let world = World::new();
+    world.get("/apis").await.is(200);
+    world.get("/api/v1/namespaces").await.is(200);
+    let before = world.server.store().metrics();
+    let bytes_of = |metrics: store::Metrics| metrics.bytes;
+    let flow_schemas = store::Collection::new("s1", "flowschemas.flowcontrol.apiserver.k8s.io");
+    assert_eq!(world.server.store().count(&flow_schemas), 0, "a space that nobody asks holds none");
+    let schemas = world.get(&format!("{GROUP}/flowschemas")).await.is(200);
+    let levels = world.get(&format!("{GROUP}/prioritylevelconfigurations")).await.is(200);
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap().iter();
+        items.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        names(&levels),
+        [
+            "catch-all",
+            "exempt",
+            "global-default",
+            "leader-election",
+            "node-high",
+            "system",
+            "workload-high",
+            "workload-low",
+        ]
+    );
+    assert_eq!(names(&schemas).len(), 11);
+    let all = names(&levels);
+    for schema in schemas["items"].as_array().unwrap() {
+        let level = schema["spec"]["priorityLevelConfiguration"]["name"].as_str().unwrap();
+        assert!(all.iter().any(|name| name == level), "{schema}");
+        assert_eq!(schema["metadata"]["generation"], 1);
+        assert_eq!(schema["metadata"]["annotations"], json!({"apf.kubernetes.io/autoupdate-spec": "true"}));
+        let manager = &schema["metadata"]["managedFields"][0]["manager"];
+        assert_eq!(manager, "api-priority-and-fairness-config-producer-v1");
+    }
+    let cost = bytes_of(world.server.store().metrics()) - bytes_of(before);
+    assert!(cost < 40 << 10, "a space that is asked grows by kilobytes: {cost}");
+    // Asked again, nothing is written; what was deleted comes back.
+    let again = world.get(&format!("{GROUP}/flowschemas")).await.is(200);
+    assert_eq!(again, schemas);
+    world.delete(&format!("{GROUP}/flowschemas/probes")).await.is(200);
+    let back = world.get(&format!("{GROUP}/flowschemas/probes")).await.is(200);
+    assert_ne!(back["metadata"]["uid"], Value::Null);
+    // A user's own, and a change of one, stay.
+    let patch = json!({"spec": {"matchingPrecedence": 3}});
+    world.patch(&format!("{GROUP}/flowschemas/probes"), "merge-patch+json", patch).await.is(200);
+    let kept = world.get(&format!("{GROUP}/flowschemas/probes")).await.is(200);
+    assert_eq!(kept["spec"]["matchingPrecedence"], 3);
+}
