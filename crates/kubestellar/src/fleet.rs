@@ -10,6 +10,7 @@ use cli::{Environment, Output, Session};
 use client::Client;
 use client::kubeconfig::Kubeconfig;
 use clock::SharedClock;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 /// A simulated cluster.
@@ -29,13 +30,20 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts a server in a folder, and writes a kubeconfig there.
+    /// Starts a server in a folder, at a free port, and writes a kubeconfig there.
     ///
     /// # Errors
     /// If the server does not start.
     pub async fn start(folder: &Path, clock: SharedClock) -> Result<Self> {
+        Self::start_at(folder, (Ipv4Addr::LOCALHOST, 0).into(), clock).await
+    }
+
+    /// The same, at an address that is known.
+    ///
+    /// # Errors
+    /// If the server does not start.
+    pub async fn start_at(folder: &Path, listen: SocketAddr, clock: SharedClock) -> Result<Self> {
         let data = folder.join("data");
-        let listen = "127.0.0.1:0".parse().context("the loopback address")?;
         let options = Options { data: Some(data.clone()), listen, hosts: Vec::new() };
         let serve = Serve::start(options, clock.clone()).await?;
         let environment = Environment { data: Some(data.clone()), home: Some(folder.to_owned()), kubeconfig: None };

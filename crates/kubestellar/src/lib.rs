@@ -13,6 +13,8 @@ mod host_parts;
 #[cfg(test)]
 mod host_tests;
 mod local;
+#[cfg(test)]
+mod restart_tests;
 mod serve;
 mod serving;
 
