@@ -312,3 +312,27 @@ async fn priority_levels_and_flow_schemas_are_there_for_those_who_ask() {
     let kept = world.get(&format!("{GROUP}/flowschemas/probes")).await.is(200);
     assert_eq!(kept["spec"]["matchingPrecedence"], 3);
 }
+
+/// What `docs/not-served.md` says of them.
+#[tokio::test]
+async fn aggregated_roles_allow_what_they_select_and_say_what_was_written() {
+    const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+    let world = World::new();
+    let own = json!([{"apiGroups": ["example.com"], "resources": ["widgets"], "verbs": ["get"]}]);
+    let role = json!({"metadata": {"name": "viewers"}, "rules": own, "aggregationRule": {"clusterRoleSelectors": [
+        {"matchLabels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}]}});
+    let made = world.post(&format!("{RBAC}/clusterroles"), role).await.is(201);
+    assert_eq!(made["rules"], own);
+    let binding = json!({"metadata": {"name": "viewers"}, "subjects": [{"kind": "User", "name": "ann"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "viewers"}});
+    world.post(&format!("{RBAC}/clusterrolebindings"), binding).await.is(201);
+    for (group, resource, allowed) in
+        [("", "configmaps", true), ("", "secrets", false), ("example.com", "widgets", false)]
+    {
+        let review = json!({"spec": {"user": "ann", "resourceAttributes":
+            {"verb": "get", "group": group, "resource": resource, "namespace": "default"}}});
+        let answer = world.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", review).await.is(201);
+        assert_eq!(answer["status"]["allowed"], allowed, "{resource}");
+    }
+    assert_eq!(world.get(&format!("{RBAC}/clusterroles/viewers")).await.is(200)["rules"], own);
+}
