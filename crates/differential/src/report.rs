@@ -192,7 +192,7 @@ mod tests {
             "body/metadata/managedFields[m,Update]/fieldsV1/f:a",
             json!(1),
             json!(2),
-            "differs body/metadata/managedFields[]",
+            "differs body/metadata/managedFields[]/fieldsV1/..",
         );
         check("body/causes[a[0].b,Invalid]/x", json!(1), json!(2), "differs body/causes[]/x");
         check("status", json!("422 Invalid it is wrong"), json!("201"), "status: 422 Invalid -> 201");
