@@ -1,11 +1,12 @@
 //! One request to a resource, with everything that its verb needs.
 
+use crate::authz::authorize;
 use crate::header::Header;
 use crate::identity::{Attributes, Identity};
 use crate::registry::Kind;
 use crate::respond::{Failure, Result};
 use crate::route::{Query, Target, Verb};
-use crate::server::{Server, authorize};
+use crate::server::Server;
 use crate::space::Space;
 use crate::{Entry, Store};
 use api::{Reason, Status};

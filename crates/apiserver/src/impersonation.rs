@@ -1,8 +1,8 @@
 //! `Impersonate-*` headers: a request made as somebody else, by one who may.
 
+use crate::authz::authorize;
 use crate::identity::{Attributes, Identity};
 use crate::respond::Result;
-use crate::server::authorize;
 use crate::space::Space;
 use api::Status;
 use http::HeaderMap;

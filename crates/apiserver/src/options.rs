@@ -140,11 +140,10 @@ impl DeleteOptions {
             options.dry_run = dry_run(KIND, query.all("dryRun"))?;
             propagation = query.get("propagationPolicy");
             orphan = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
-            let grace = query.get("gracePeriodSeconds").map(|text| {
+            if let Some(text) = query.get("gracePeriodSeconds") {
                 let bad = || Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
-                text.parse::<i64>().map_err(|_| bad())
-            });
-            options.grace = grace.transpose()?;
+                options.grace = Some(text.parse().map_err(|_| bad())?);
+            }
         }
         if propagation.is_some() && orphan.is_some() {
             let message = "Invalid value: orphanDependents and deletionPropagation cannot be both set";

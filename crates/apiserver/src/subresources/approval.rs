@@ -1,5 +1,6 @@
 //! `certificatesigningrequests/approval`: who may let a request for a certificate be signed.
 
+use crate::authz::authorize;
 use crate::call::Call;
 use crate::identity::Attributes;
 use crate::negotiate::{Offer, negotiate};
@@ -7,7 +8,6 @@ use crate::options::WriteOptions;
 use crate::respond::Body;
 use crate::respond::{Failure, Result};
 use crate::route::Verb;
-use crate::server::authorize;
 use crate::verbs::patch::Patch;
 use crate::verbs::{self, Part, write};
 use api::{Object, Status};
