@@ -6,7 +6,7 @@ use api::cluster::{CLUSTER_NAME_LABEL, HUB_ACCEPTED, MANAGED_CLUSTERS, SIGNING_R
 use api::{Object, ObjectName, Resource};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use client::{Client, Endpoint, ListParams};
+use client::{Backoff, Client, Endpoint, ListParams};
 use controller::Shutdown;
 use pki::{PrivateKey, Subject, new_request};
 use planner::registration::{self, Progress};
@@ -22,6 +22,8 @@ const SECRET: &str = "hub-kubeconfig-secret";
 const APPROVAL_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// When a join or a renewal failed, how long until the next try.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The first time it is tried again sooner: a hub that has just been made gives its rights in a moment.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// The longest sleep until the next look at the certificate, so that a clock that was set forward is noticed.
 const RENEW_CHECK: Duration = Duration::from_secs(300);
 
@@ -111,13 +113,14 @@ pub(crate) async fn join(config: &Config) -> Result<Held, Error> {
         return Err(Error::NoBootstrap { cluster: config.cluster.clone() });
     };
     let hub = Client::https(bootstrap.clone()).map_err(hub_error("use the bootstrap kubeconfig"))?;
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_AFTER);
     loop {
         match try_join(config, bootstrap, &hub).await {
             Ok(held) => return Ok(held),
             Err(error @ (Error::Credentials { .. } | Error::Keys(_) | Error::Wec { .. })) => return Err(error),
             Err(error) => {
                 tracing::warn!(cluster = %config.cluster, error = &error as &dyn std::error::Error, "join: will try again");
-                tokio::time::sleep(RETRY_AFTER).await;
+                tokio::time::sleep(backoff.next_delay()).await;
             }
         }
     }
