@@ -153,3 +153,59 @@ async fn events_end_in_time_after_a_restart() {
     let key = Key::new(Collection::new("s1", "events"), "default", "young");
     assert!(world.server.store().get(&key).is_some());
 }
+
+#[tokio::test]
+async fn what_failed_is_done_when_it_can_be() {
+    let gate = Arc::new(parking_lot::Mutex::new(()));
+    let clock: SharedClock = Manual::at(Timestamp::from_seconds(1_795_382_640));
+    let server = Server::open(Config {
+        engine: Box::new(super::restarts::Gated(Arc::clone(&gate))),
+        limits: Limits { pending_bytes: 64 << 10, ..Limits::with_clock(clock) },
+        advertised: String::new(),
+        serving_authority: String::new(),
+        hosting: "host".into(),
+    })
+    .unwrap();
+    server.create_space(&"s1".into()).unwrap();
+    let store = server.store().clone();
+    store.durable(store.head()).await.unwrap();
+    // A disk that does not answer, held by a thread so that this task may go on.
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (hold, held) = std::sync::mpsc::channel();
+    let disk = std::thread::spawn(move || {
+        let guard = gate.lock();
+        hold.send(()).unwrap();
+        released.recv().unwrap_or_default();
+        drop(guard);
+    });
+    held.recv().unwrap();
+    let fill = |name: usize| {
+        let key = Key::new(Collection::new("s1", "fillers"), "", name.to_string());
+        let value = store::Stamped::new(vec![b' '; 16 << 10], "");
+        store.commit(key, store::Expect::Any, store::Write::Put(value)).is_ok()
+    };
+    // The first is what the disk does not answer to; what comes then waits, until no more may.
+    assert!(fill(0));
+    while store.metrics().pending > 0 {
+        tokio::task::yield_now().await;
+    }
+    (1..).find(|name| !fill(*name)).unwrap();
+    let mut follow = store.follow(store.head(), Visibility::Appended).unwrap();
+    let _running = controllers(&server);
+    // Of each of the four namespaces: there is no ConfigMap yet, and none can be written.
+    let failures = || -> u64 {
+        let text = server.0.metrics.render(&store);
+        let line = text.lines().find_map(|line| line.strip_prefix("apiserver_request_total{code=\"4xx\"} "));
+        line.unwrap().parse().unwrap()
+    };
+    while failures() < 8 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.count(&Collection::new("s1", "configmaps")), 0);
+    release.send(()).unwrap();
+    disk.join().unwrap();
+    let accounts = Collection::new("s1", "serviceaccounts");
+    while store.count(&accounts) < 4 {
+        follow.next().await.unwrap();
+    }
+}
