@@ -122,6 +122,9 @@ async fn forgotten_history(no_watch_list: bool) {
     for _ in 0..3 {
         next(&mut changes).await;
     }
+    // The space is young: with so short a history, what its controllers write may have the first list read twice.
+    let everything = if no_watch_list { "limit=500" } else { "sendInitialEvents" };
+    let lists = world.line.count(everything);
     world.line.down();
     let writer = World { line: unbroken(&world), ..world_parts(&world) };
     writer.put("a", "2").await;
@@ -137,8 +140,7 @@ async fn forgotten_history(no_watch_list: bool) {
     seen.sort();
     assert_eq!(seen, ["a 1>2", "b 1>-", "d ->1"], "only what really changed, and c did not");
     assert!(changes.try_next().is_none());
-    let everything = if no_watch_list { "limit=500" } else { "sendInitialEvents" };
-    assert_eq!(world.line.count(everything), 2);
+    assert_eq!(world.line.count(everything), lists + 1);
 }
 
 #[tokio::test]
