@@ -209,3 +209,19 @@ async fn what_failed_is_done_when_it_can_be() {
         follow.next().await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_is_furnished_at_once_however_it_is_scheduled() {
+    let world = World::new();
+    let _running = controllers(&world.server);
+    let mut accounts = world.watch("/api/v1/serviceaccounts?watch=1").await;
+    for _ in 0..4 {
+        assert_eq!(accounts.line().await, "ADDED default");
+    }
+    for index in 0..300 {
+        let body = json!({"metadata": {"name": format!("n{index}")}});
+        world.post("/api/v1/namespaces", body).await.is(201);
+        let next = tokio::time::timeout(std::time::Duration::from_secs(20), accounts.line()).await;
+        assert_eq!(next.expect("in time"), "ADDED default", "{index}");
+    }
+}
