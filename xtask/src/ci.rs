@@ -9,6 +9,7 @@ const STEPS: [(&str, &[&str]); 4] = [
     ("format", &["cargo", "fmt", "--all", "--check"]),
     ("clippy", &["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
     ("demo", &["cargo", "run", "--release", "--locked", "--", "demo"]),
+    // Stock kubectl, and a stock API server beside ours; what cannot be had is said and not run.
     ("interop", &["interop/run"]),
 ];
 

@@ -1,16 +1,19 @@
 //! The differences that are known, each with its reason. There may only ever be fewer of them.
 //!
 //! ```text
-//! limit 2
+//! limit 3
 //!
 //! ## why it is so
-//! script :: step :: missing body/spec/replicas
+//! 1  2-patch :: json: append :: missing body/spec/replicas
+//! 2  each-kind/create@pods :: extra body/items[]/kind
 //! ```
 //!
-//! A difference that is not listed fails the run; so does a line whose difference is gone. `limit` is the greatest number
-//! of lines: a run that takes lines away lowers it, and nothing raises it but a person.
+//! A line counts the differences of one cause (`report::cause`) in one step, or in the scripts for each kind in one kind.
+//! Where a run finds more of them it fails, and where it finds fewer too: the line must say so. `limit` is the greatest
+//! sum of all counts: a run that shrinks the list lowers it, and only a person raises it.
 
 use crate::play::Outcome;
+use crate::report::cause;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -21,18 +24,23 @@ pub(crate) const UNEXAMINED: &str = "not mended yet";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Known {
     limit: usize,
-    /// Reason of each difference, by its key.
-    reasons: BTreeMap<String, String>,
+    lines: BTreeMap<String, Line>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Line {
+    count: usize,
+    reason: String,
 }
 
 /// What a run showed that the list does not say, and the other way round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Verdict {
-    /// Differences that are not listed.
-    pub(crate) new: Vec<String>,
-    /// Listed differences that were looked for and not found.
-    pub(crate) gone: Vec<String>,
-    /// More lines than the list may have.
+    /// Found more often than listed: how often it was found and listed.
+    pub(crate) new: BTreeMap<String, (usize, usize)>,
+    /// Listed more often than found, where it was looked for.
+    pub(crate) gone: BTreeMap<String, (usize, usize)>,
+    /// The sum of the list, where it is more than its limit.
     pub(crate) over_limit: Option<usize>,
 }
 
@@ -42,12 +50,19 @@ impl Verdict {
     }
 }
 
-/// How a difference is named in the list.
+/// Where a difference is counted: in its step, or with all of its kind.
+fn place(outcome: &Outcome) -> String {
+    if outcome.script.contains('@') {
+        outcome.script.clone()
+    } else {
+        format!("{} :: {}", outcome.script, outcome.step)
+    }
+}
+
+/// The line that each difference of a step belongs to.
 pub(crate) fn keys(outcome: &Outcome) -> impl Iterator<Item = String> {
-    outcome
-        .differences
-        .iter()
-        .map(|one| format!("{} :: {} :: {} {}", outcome.script, outcome.step, one.kind, one.path.replace('\n', " ")))
+    let place = place(outcome);
+    outcome.differences.iter().map(move |one| format!("{place} :: {}", cause(one).replace('\n', " ")))
 }
 
 impl Known {
@@ -64,65 +79,86 @@ impl Known {
                 reason = Some(text.trim().to_owned());
             } else if let Some(limit) = line.strip_prefix("limit ") {
                 known.limit = limit.trim().parse().map_err(|_| format!("line {number}: {limit:?} is not a number"))?;
-            } else if line.trim().is_empty() || line.starts_with('#') {
-            } else if let Some(reason) = &reason {
-                if known.reasons.insert(line.to_owned(), reason.clone()).is_some() {
+            } else if !line.trim().is_empty() && !line.starts_with('#') {
+                let reason =
+                    reason.clone().ok_or(format!("line {number} has no reason (`## reason` above it): {line}"))?;
+                let (count, key) = line.split_once("  ").ok_or(format!("line {number} has no count: {line}"))?;
+                let count = count.parse().map_err(|_| format!("line {number}: {count:?} is not a number"))?;
+                if known.lines.insert(key.to_owned(), Line { count, reason }).is_some() {
                     return Err(format!("line {number} is there twice: {line}"));
                 }
-            } else {
-                return Err(format!("line {number} has no reason (`## reason` above it): {line}"));
             }
         }
         Ok(known)
     }
 
-    /// Compares the list with what a run found. Only lines of steps that were played can be gone.
+    fn sum(&self) -> usize {
+        self.lines.values().map(|line| line.count).sum()
+    }
+
+    /// Compares the list with what a run found. What was not played cannot be gone.
     pub(crate) fn judge(&self, outcomes: &[Outcome]) -> Verdict {
-        let found: BTreeSet<String> = outcomes.iter().flat_map(keys).collect();
-        let played: BTreeSet<String> =
-            outcomes.iter().map(|outcome| format!("{} :: {}", outcome.script, outcome.step)).collect();
-        let was_played = |key: &str| key.rsplit_once(" :: ").is_some_and(|(step, _)| played.contains(step));
-        Verdict {
-            new: found.iter().filter(|key| !self.reasons.contains_key(*key)).cloned().collect(),
-            gone: self.reasons.keys().filter(|key| !found.contains(*key) && was_played(key)).cloned().collect(),
-            over_limit: (self.reasons.len() > self.limit).then_some(self.reasons.len()),
+        let mut found: BTreeMap<String, usize> = BTreeMap::new();
+        for key in outcomes.iter().flat_map(keys) {
+            *found.entry(key).or_default() += 1;
         }
+        let played: BTreeSet<String> = outcomes.iter().map(place).collect();
+        let was_played = |key: &str| key.rsplit_once(" :: ").is_some_and(|(place, _)| played.contains(place));
+        let listed = |key: &str| self.lines.get(key).map_or(0, |line| line.count);
+        let mut verdict =
+            Verdict { over_limit: Some(self.sum()).filter(|sum| *sum > self.limit), ..Verdict::default() };
+        for (key, count) in &found {
+            if *count > listed(key) {
+                verdict.new.insert(key.clone(), (*count, listed(key)));
+            }
+        }
+        for (key, line) in self.lines.iter().filter(|(key, _)| was_played(key)) {
+            let count = found.get(key).copied().unwrap_or_default();
+            if count < line.count {
+                verdict.gone.insert(key.clone(), (count, line.count));
+            }
+        }
+        verdict
     }
 
     /// Takes away what is gone and lowers the limit.
     pub(crate) fn shrink(&mut self, verdict: &Verdict) {
-        for key in &verdict.gone {
-            self.reasons.remove(key);
+        for (key, (count, _)) in &verdict.gone {
+            if let Some(line) = self.lines.get_mut(key) {
+                line.count = *count;
+            }
         }
-        self.limit = self.limit.min(self.reasons.len());
+        self.lines.retain(|_, line| line.count > 0);
+        self.limit = self.limit.min(self.sum());
     }
 
     /// Lists new differences: for new scripts, never to let a difference pass that was not there before.
     pub(crate) fn accept(&mut self, verdict: &Verdict, reason: &str) {
-        for key in &verdict.new {
-            self.reasons.insert(key.clone(), reason.to_owned());
+        for (key, (count, _)) in &verdict.new {
+            self.lines
+                .entry(key.clone())
+                .and_modify(|line| line.count = *count)
+                .or_insert_with(|| Line { count: *count, reason: reason.to_owned() });
         }
-        self.limit = self.reasons.len();
-    }
-
-    /// The reason of a difference.
-    pub(crate) fn reason(&self, key: &str) -> Option<&str> {
-        self.reasons.get(key).map(String::as_str)
+        self.limit = self.sum();
     }
 
     /// The list as text, by reason.
     pub(crate) fn text(&self) -> String {
-        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (key, reason) in &self.reasons {
-            by_reason.entry(reason).or_default().push(key);
+        let mut by_reason: BTreeMap<&str, Vec<(&str, usize)>> = BTreeMap::new();
+        for (key, line) in &self.lines {
+            by_reason.entry(&line.reason).or_default().push((key, line.count));
         }
         let mut text = String::from(
-            "# Differences between a space and a stock server, each with its reason. A run fails on one that is not here, and\n\
-             # on one that is here and gone. `limit` may only fall.\n",
+            "# Differences between a space and a stock server, each with its reason: how many there are of one cause in one\n\
+             # step or kind. A run fails on more than are listed, and on fewer. `limit`, their sum, may only fall.\n",
         );
         let _ = writeln!(text, "limit {}", self.limit);
-        for (reason, keys) in by_reason {
-            let _ = write!(text, "\n## {reason}\n{}\n", keys.join("\n"));
+        for (reason, lines) in by_reason {
+            let _ = writeln!(text, "\n## {reason}");
+            for (key, count) in lines {
+                let _ = writeln!(text, "{count}  {key}");
+            }
         }
         text
     }
@@ -134,9 +170,9 @@ mod tests {
     use crate::compare::{Difference, Kind};
     use serde_json::Value;
 
-    const LIST: &str = "limit 2\n\n## not served\ns :: a :: missing body/x\ns :: b :: differs status\n";
+    const LIST: &str = "limit 3\n\n## not served\n2  s :: a :: missing body/x[]\n1  s :: b :: missing body/y\n";
 
-    fn outcome(step: &str, paths: &[&str]) -> Outcome {
+    fn outcome(script: &str, step: &str, paths: &[&str]) -> Outcome {
         let difference = |path: &&str| Difference {
             path: (*path).to_owned(),
             kind: Kind::Missing,
@@ -144,7 +180,7 @@ mod tests {
             ours: Value::Null,
         };
         Outcome {
-            script: "s".into(),
+            script: script.into(),
             step: step.into(),
             request: String::new(),
             differences: paths.iter().map(difference).collect(),
@@ -152,34 +188,42 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(outcomes: &[Outcome], new: &[&str], gone: &[&str]) {
+    fn check(outcomes: &[Outcome], new: &[(&str, usize, usize)], gone: &[(&str, usize, usize)]) {
         let verdict = Known::parse(LIST).unwrap().judge(outcomes);
-        assert_eq!(
-            (verdict.new, verdict.gone),
-            (new.iter().map(|&key| key.to_owned()).collect(), gone.iter().map(|&key| key.to_owned()).collect())
-        );
+        let map = |list: &[(&str, usize, usize)]| -> BTreeMap<String, (usize, usize)> {
+            list.iter().map(|(key, found, listed)| ((*key).to_owned(), (*found, *listed))).collect()
+        };
+        assert_eq!((verdict.new, verdict.gone), (map(new), map(gone)));
     }
 
     #[test]
     fn says_what_is_new_and_what_is_gone() {
-        check(&[outcome("a", &["body/x"])], &[], &[]);
-        check(&[outcome("a", &["body/x", "body/y"])], &["s :: a :: missing body/y"], &[]);
-        check(&[outcome("a", &[])], &[], &["s :: a :: missing body/x"]);
+        let two = ["body/x[1]", "body/x[2]"];
+        check(&[outcome("s", "a", &two)], &[], &[]);
+        check(&[outcome("s", "a", &two[..1])], &[], &[("s :: a :: missing body/x[]", 1, 2)]);
+        check(&[outcome("s", "a", &[two[0], two[1], "body/x[3]"])], &[("s :: a :: missing body/x[]", 3, 2)], &[]);
+        check(&[outcome("s", "c", &["body/z"])], &[("s :: c :: missing body/z", 1, 0)], &[]);
+    }
+
+    #[test]
+    fn counts_the_steps_of_a_kind_together() {
+        let outcomes = [outcome("each@pods", "a", &["body/z"]), outcome("each@pods", "b", &["body/z"])];
+        check(&outcomes, &[("each@pods :: missing body/z", 2, 0)], &[]);
     }
 
     #[test]
     fn shrinks_and_never_grows_by_itself() {
         let mut known = Known::parse(LIST).unwrap();
-        let verdict = known.judge(&[outcome("a", &[])]);
+        let verdict = known.judge(&[outcome("s", "a", &["body/x[1]"])]);
         known.shrink(&verdict);
-        assert_eq!(known.limit, 1);
+        assert_eq!((known.limit, known.lines.len()), (2, 2));
         assert_eq!(Known::parse(&known.text()).unwrap(), known);
-        let grown = format!("{}s :: c :: missing body/z\n", known.text());
-        assert_eq!(Known::parse(&grown).unwrap().judge(&[]).over_limit, Some(2));
+        let grown = format!("{}1  s :: c :: missing body/z\n", known.text());
+        assert_eq!(Known::parse(&grown).unwrap().judge(&[]).over_limit, Some(3));
     }
 
     #[test]
     fn wants_a_reason() {
-        assert!(Known::parse("limit 1\ns :: a :: missing body/x\n").unwrap_err().contains("no reason"));
+        assert!(Known::parse("limit 1\n1  s :: a :: missing body/x\n").unwrap_err().contains("no reason"));
     }
 }

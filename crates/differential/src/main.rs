@@ -30,6 +30,9 @@ use stock::Stock;
 /// Names of namespaces are DNS labels.
 const NAMESPACE_LENGTH_MAX: usize = 63;
 
+/// Kinds have nothing to do with each other; much of their time is waiting.
+const KINDS_AT_ONCE: usize = 6;
+
 /// Compares a space with a stock API server.
 #[derive(Parser)]
 struct Arguments {
@@ -103,14 +106,14 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         eprintln!("differential: {} new, {} gone; the list was rewritten", verdict.new.len(), verdict.gone.len());
         return Ok(true);
     }
-    for key in &verdict.new {
-        eprintln!("not listed: {key}");
+    for (key, (found, listed)) in &verdict.new {
+        eprintln!("not listed: {key} ({found}, listed {listed})");
     }
-    for key in &verdict.gone {
-        eprintln!("listed and gone (run with --shrink): {key}");
+    for (key, (found, listed)) in &verdict.gone {
+        eprintln!("listed and gone (run with --shrink): {key} ({found}, listed {listed})");
     }
-    if let Some(lines) = verdict.over_limit {
-        eprintln!("the list has {lines} lines, more than its limit");
+    if let Some(sum) = verdict.over_limit {
+        eprintln!("the list has {sum} differences, more than its limit");
     }
     Ok(verdict.is_clean())
 }
@@ -125,28 +128,31 @@ async fn play_all(
 ) -> Result<Vec<Outcome>> {
     let servers = [&stock.server, &ours.server];
     let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|part| name.contains(part));
-    let mut outcomes = Vec::new();
-    let mut played = async |script: &Script, variables: &Variables, namespace: &str| -> Result<()> {
+    let played = async |script: &Script, variables: &Variables, namespace: &str| -> Result<Vec<Outcome>> {
         let new = play::play(script, variables, servers, namespace).await.context(script.name.clone())?;
         if arguments.verbose {
             eprint!("{}", report::steps(&new));
         }
-        outcomes.extend(new);
-        Ok(())
+        Ok(new)
     };
+    let mut outcomes = Vec::new();
     for script in scripts.iter().filter(|script| !script.each_kind && wanted(&script.name)) {
-        played(script, &Variables::new(), &namespace(&script.name)).await?;
+        outcomes.extend(played(script, &Variables::new(), &namespace(&script.name)).await?);
     }
     let each: Vec<&Script> = scripts.iter().filter(|script| script.each_kind).collect();
-    for kind in discovered(stock).await? {
-        for script in &each {
-            if !wanted(&format!("{}@{}", script.name, kind.name())) {
-                continue;
-            }
+    let of_kind = async |kind: &Kind| -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
+        for script in each.iter().filter(|script| wanted(&format!("{}@{}", script.name, kind.name()))) {
             let namespace = namespace(&format!("{}-{}", script.name, kind.name()));
             let (script, variables) =
-                kinds::instance(script, &kind, minimal, &namespace).map_err(|why| anyhow::anyhow!(why))?;
-            played(&script, &variables, &namespace).await?;
+                kinds::instance(script, kind, minimal, &namespace).map_err(|why| anyhow::anyhow!(why))?;
+            outcomes.extend(played(&script, &variables, &namespace).await?);
+        }
+        Ok(outcomes)
+    };
+    for kinds in discovered(stock).await?.chunks(KINDS_AT_ONCE) {
+        for of_one in futures_util::future::join_all(kinds.iter().map(of_kind)).await {
+            outcomes.extend(of_one?);
         }
     }
     Ok(outcomes)

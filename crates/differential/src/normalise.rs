@@ -36,6 +36,7 @@ static AGE: LazyLock<Regex> =
 
 /// Replaces uids, revisions, times, generated names, addresses and secrets of the server by what they are.
 pub(crate) fn normalise(value: &mut Value, place: &Place) {
+    unordered(value);
     let mut generated = Vec::new();
     generated_names(value, &mut generated);
     walk(value, "", &mut |key, value| match value {
@@ -74,6 +75,37 @@ fn normalise_text(key: &str, text: &mut String, place: &Place, generated: &[(Str
         if pattern.is_match(text) {
             *text = pattern.replace_all(text, *replacement).into_owned();
         }
+    }
+}
+
+/// Sorts what the stock server gives in an order that is another each time: errors of maps, and managers of the same
+/// second.
+fn unordered(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::Array(entries)) = map.get_mut("managedFields") {
+                entries.sort_by_cached_key(|entry| {
+                    ["manager", "operation", "apiVersion", "subresource"]
+                        .map(|key| entry[key].as_str().unwrap_or_default().to_owned())
+                });
+            }
+            if map.get("kind").is_some_and(|kind| kind == "Status") {
+                if let Some(Value::Array(causes)) = map.get_mut("details").and_then(|details| details.get_mut("causes"))
+                {
+                    causes.sort_by_cached_key(Value::to_string);
+                }
+                if let Some(Value::String(message)) = map.get_mut("message")
+                    && let Some((head, errors)) = message.split_once(": [")
+                {
+                    let mut errors: Vec<&str> = errors.trim_end_matches(']').split(", ").collect();
+                    errors.sort_unstable();
+                    *message = format!("{head}: [{}]", errors.join(", "));
+                }
+            }
+            map.values_mut().for_each(unordered);
+        }
+        Value::Array(items) => items.iter_mut().for_each(unordered),
+        _ => {}
     }
 }
 
@@ -129,6 +161,18 @@ mod tests {
         check(
             json!({"u": "https://127.0.0.1:9443/spaces/ws/openapi/v3?hash=AB12"}),
             json!({"u": "https://<host>/openapi/v3?hash=<hash>"}),
+        );
+    }
+
+    #[test]
+    fn sorts_what_has_no_order() {
+        check(
+            json!({"kind": "Status", "message": "x is invalid: [b: 1, a: 2]", "details": {"causes": [{"field": "b"}, {"field": "a"}]}}),
+            json!({"kind": "Status", "message": "x is invalid: [a: 2, b: 1]", "details": {"causes": [{"field": "a"}, {"field": "b"}]}}),
+        );
+        check(
+            json!({"managedFields": [{"manager": "b"}, {"manager": "a"}]}),
+            json!({"managedFields": [{"manager": "a"}, {"manager": "b"}]}),
         );
     }
 

@@ -6,12 +6,16 @@ use crate::normalise::{Place, normalise};
 use crate::script::{Capture, Script, Source, Step, Until};
 use crate::server::{Raw, Server, Stream};
 use anyhow::{Result, anyhow};
+use clock::Stopwatch;
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a step waits for what it wants to become true.
 const UNTIL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long it waits for one server when the other has come to it: what is not served is not waited for long.
+const UNTIL_BEHIND: Duration = Duration::from_secs(4);
 const UNTIL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a step showed.
@@ -53,7 +57,8 @@ pub(crate) async fn play(
     made.1?;
     let mut outcomes = Vec::new();
     for step in &script.steps {
-        let (stock, ours) = tokio::join!(stock.step(step), ours.step(step));
+        let reached = Cell::new(None);
+        let (stock, ours) = tokio::join!(stock.step(step, &reached), ours.step(step, &reached));
         let (stock, ours) = (stock?, ours?);
         if let Some(wanted) = step.stock.filter(|wanted| *wanted != stock.status) {
             let said = stock.body["message"].as_str().unwrap_or_default();
@@ -81,7 +86,7 @@ impl Side<'_> {
             return Err(anyhow!("namespace {name}: {}", made.answer.body));
         }
         for path in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
-            let watch = clock::Stopwatch::start();
+            let watch = Stopwatch::start();
             while watch.elapsed() < UNTIL_TIMEOUT {
                 let path = format!("/api/v1/namespaces/{name}/{path}");
                 if self.server.ask("GET", &path, &[], Vec::new(), false, None).await?.answer.status == 200 {
@@ -93,11 +98,14 @@ impl Side<'_> {
         Ok(())
     }
 
-    async fn step(&mut self, step: &Step) -> Result<Answer> {
+    /// Plays a step. `other` is set when one of the servers has come to what is waited for.
+    async fn step(&mut self, step: &Step, other: &Cell<Option<Stopwatch>>) -> Result<Answer> {
         for (name, value) in &step.variables {
             self.variables.insert(name.clone(), json!(value));
         }
-        let watch = clock::Stopwatch::start();
+        let watch = Stopwatch::start();
+        let waits =
+            || watch.elapsed() < UNTIL_TIMEOUT && other.get().is_none_or(|reached| reached.elapsed() < UNTIL_BEHIND);
         let raw = loop {
             let raw = match self.request(step).await {
                 Ok(raw) => raw,
@@ -108,10 +116,16 @@ impl Side<'_> {
                 },
             };
             match &step.until {
-                Some(until) if !reached(until, &raw.answer) && watch.elapsed() < UNTIL_TIMEOUT => {
+                Some(until) if !reached(until, &raw.answer) => {
+                    if !waits() {
+                        break raw;
+                    }
                     tokio::time::sleep(UNTIL_INTERVAL).await;
                 }
-                _ => break raw,
+                _ => {
+                    other.set(other.get().or_else(|| Some(Stopwatch::start())));
+                    break raw;
+                }
             }
         };
         for capture in &step.captures {

@@ -125,11 +125,12 @@ pub(crate) fn report(outcomes: &[Outcome], known: &Known) -> String {
         }
         text.push('\n');
     }
+    let new = known.judge(outcomes).new;
     text.push_str("\n# All differences\n\n");
     for outcome in outcomes.iter().filter(|outcome| !outcome.differences.is_empty()) {
         let _ = writeln!(text, "{} :: {} ({})", outcome.script, outcome.step, outcome.request);
         for (difference, key) in outcome.differences.iter().zip(keys(outcome)) {
-            let mark = if known.reason(&key).is_some() { "" } else { "NEW " };
+            let mark = if new.contains_key(&key) { "NEW " } else { "" };
             let _ = writeln!(text, "    {mark}{}", line(difference));
         }
     }
