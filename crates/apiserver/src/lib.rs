@@ -14,6 +14,7 @@ pub mod listen;
 pub mod openapi;
 pub mod rbac;
 
+mod admission;
 mod authz;
 mod beside;
 mod body;

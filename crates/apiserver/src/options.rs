@@ -1,10 +1,11 @@
 //! Options of requests, read from the query and checked.
 
+use crate::admission::Operation;
 use crate::respond::{Failure, Result};
 use crate::route::Query;
 use api::{Cause, Details, Reason, Status};
 use http::{HeaderMap, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The longest name of a field manager, as the stock server has it.
 const MANAGER_CHARS_MAX: usize = 128;
@@ -91,6 +92,29 @@ impl WriteOptions {
             force: query.flag("force"),
         })
     }
+
+    /// As admission sees them.
+    pub(crate) fn to_value(&self, operation: Operation, patch: bool) -> Value {
+        let kind = match operation {
+            _ if patch => "PatchOptions",
+            Operation::Create => "CreateOptions",
+            _ => "UpdateOptions",
+        };
+        let validation = match self.validation {
+            FieldValidation::Ignore => "Ignore",
+            FieldValidation::Warn => "Warn",
+            FieldValidation::Strict => "Strict",
+        };
+        let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "fieldManager": self.manager,
+            "fieldValidation": validation});
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        if self.force {
+            options["force"] = true.into();
+        }
+        options
+    }
 }
 
 /// What happens to the dependents of a deleted object.
@@ -115,6 +139,31 @@ pub(crate) struct DeleteOptions {
 }
 
 impl DeleteOptions {
+    /// As admission sees them.
+    pub(crate) fn to_value(&self) -> Value {
+        let mut options = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        if let Some(grace) = self.grace {
+            options["gracePeriodSeconds"] = grace.into();
+        }
+        if let Some(propagation) = self.propagation {
+            let policy = match propagation {
+                Propagation::Background => "Background",
+                Propagation::Foreground => "Foreground",
+                Propagation::Orphan => "Orphan",
+            };
+            options["propagationPolicy"] = policy.into();
+        }
+        for (field, value) in [("uid", &self.uid), ("resourceVersion", &self.resource_version)] {
+            if let Some(value) = value {
+                options["preconditions"][field] = value.as_str().into();
+            }
+        }
+        options
+    }
+
     /// Reads the body if there is one, otherwise the query. `duplicates` are those of the body.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod reviews;
 mod scale;
 mod token;
 
+use crate::admission::{self, Operation, Review};
 use crate::call::Call;
 use crate::negotiate::{Offer, negotiate};
 use crate::options::WriteOptions;
@@ -33,9 +34,23 @@ pub(crate) async fn dispatch(call: &Call) -> Result<Response<Body>> {
         ("eviction", Verb::Create) => pods::evict(call).await,
         ("token", Verb::Create) => token::create(call).await,
         ("binding", Verb::Create) => pods::bind(call, &call.target.name).await,
-        ("log" | "exec" | "attach" | "portforward" | "proxy", _) => Err(pods::without_host(call).await),
+        ("exec" | "attach" | "portforward" | "proxy", _) => {
+            connect(call).await?;
+            Err(pods::without_host(call).await)
+        }
+        ("log", _) => Err(pods::without_host(call).await),
         _ => Err(not_served().into()),
     }
+}
+
+/// What admission has to say of a connection.
+async fn connect(call: &Call) -> Result<()> {
+    if !admission::interested(call, Operation::Connect) {
+        return Ok(());
+    }
+    let mut review = Review::new(call, Operation::Connect, false, Value::Null);
+    admission::mutate(&mut review).await?;
+    admission::validate(&mut review).await
 }
 
 /// A request to a kind that is not stored.

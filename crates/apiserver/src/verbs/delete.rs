@@ -1,10 +1,11 @@
 //! delete and deletecollection: an object goes at once, or is marked and waits for its finalizers.
 
 use super::{admit, list, write};
+use crate::admission::{self, Operation, Review};
 use crate::call::{Call, refused};
 use crate::negotiate::{Accepted, Offer, negotiate};
 use crate::options::{DeleteOptions, ListOptions, Propagation};
-use crate::respond::{Body, Result};
+use crate::respond::{self, Body, Result};
 use crate::{Entry, crd, decode, encode, present};
 use api::{Object, Status};
 use http::{Response, StatusCode};
@@ -39,12 +40,15 @@ pub(super) async fn delete(call: &Call) -> Result<Response<Body>> {
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
     let options = options(call)?;
     let live = call.live().await?;
-    let deleted = remove(call, live, &options).await?;
+    let mut warnings = Vec::new();
+    let deleted = remove_warned(call, live, &options, &mut warnings).await?;
     call.settle(deleted.entry().modified).await?;
-    Ok(match &deleted {
+    let mut response = match &deleted {
         Deleted::Gone(entry) if !call.kind.rules.returns_deleted => gone(call, accepted, entry),
         deleted => present::object(call, accepted, StatusCode::OK, deleted.entry()),
-    })
+    };
+    respond::warn(&mut response, &warnings);
+    Ok(response)
 }
 
 /// The `Status` of a delete that is done.
@@ -61,10 +65,28 @@ fn gone(call: &Call, accepted: Accepted, entry: &Entry) -> Response<Body> {
 }
 
 /// Deletes what is live, or marks it. Decided anew for as long as others are faster.
-pub(crate) async fn remove(call: &Call, mut live: Arc<Entry>, options: &DeleteOptions) -> Result<Deleted> {
+pub(crate) async fn remove(call: &Call, live: Arc<Entry>, options: &DeleteOptions) -> Result<Deleted> {
+    remove_warned(call, live, options, &mut Vec::new()).await
+}
+
+/// [`remove`], with what admission warns of.
+async fn remove_warned(
+    call: &Call,
+    mut live: Arc<Entry>,
+    options: &DeleteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Deleted> {
     admit::deletable(call, &live.key.name)?;
     loop {
         preconditions(call, &live, options)?;
+        if admission::interested(call, Operation::Delete) {
+            let old = present::tree(&call.kind, &live)?;
+            let mut review = Review::new(call, Operation::Delete, options.dry_run, options.to_value());
+            review.old = Some(&old);
+            admission::mutate(&mut review).await?;
+            admission::validate(&mut review).await?;
+            warnings.append(&mut review.warnings);
+        }
         let (object, held) = marked(call, &live, options)?;
         let outcome = if held {
             match object {

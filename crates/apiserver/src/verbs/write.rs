@@ -1,11 +1,13 @@
 //! The way of every write: read the body, decide what the object becomes, and commit it against what it was decided on.
 
 use super::{admit, escalation, fields, metadata};
+use crate::admission::{self, Operation, Review};
 use crate::call::{Call, refused};
 use crate::convert::convert;
 use crate::header::Header;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::respond::{Failure, Result};
+use crate::route::Verb;
 use crate::{Entry, crd, decode, encode, present, random};
 use api::{Object, Status};
 use machinery::apply::{FieldSet, Writer};
@@ -125,6 +127,14 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
     warnings.extend(metadata::dedupe_owners(&mut object));
     object.set_meta("creationTimestamp", call.server.now().to_string());
     fields::complete(&call.kind, &mut object);
+    let admitted = admission::interested(call, Operation::Create);
+    if admitted {
+        admit::namespace(call, object.name())?;
+        object.set_meta("uid", random::uid());
+        object = mutated(call, Operation::Create, object, None, options, tracked, &mut warnings).await?;
+        addressed(call, &mut object)?;
+        fields::complete(&call.kind, &mut object);
+    }
     let generated =
         object.name().is_empty().then(|| object.meta("generateName")?.as_str().map(str::to_owned)).flatten();
     for attempt in 0.. {
@@ -133,6 +143,9 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
             admit::namespace(call, object.name())?;
             refuse_invalid(call, &mut object, None)?;
             escalation::check(call, &object, None)?;
+        }
+        if admitted {
+            object = validated(call, Operation::Create, object, None, options, &mut warnings).await?;
         }
         match commit(call, Expect::Absent, object.clone(), options.dry_run, None) {
             Ok(entry) => return Ok(Written { entry, created: true, warnings }),
@@ -218,9 +231,22 @@ pub(crate) async fn update(
     for _ in 0..ATTEMPTS_MAX {
         let old = present::tree(&call.kind, &live)?;
         let decided = decide.decide(&old)?;
-        let warnings = decided.warnings.clone();
+        let mut decided = decided;
+        let mut warnings = std::mem::take(&mut decided.warnings);
         conditions(call, &live, &old, &decided)?;
-        let object = changed(call, &old, decided, options, part)?;
+        let admitted = admission::interested(call, Operation::Update);
+        if admitted {
+            let Decided { object, tracked, .. } = &mut decided;
+            let mut new = std::mem::take(object);
+            addressed(call, &mut new)?;
+            metadata::keep(&old, &mut new);
+            fields::complete(&call.kind, &mut new);
+            *object = mutated(call, Operation::Update, new, Some(&old), options, *tracked, &mut warnings).await?;
+        }
+        let mut object = changed(call, &old, decided, options, part)?;
+        if admitted {
+            object = validated(call, Operation::Update, object, Some(&old), options, &mut warnings).await?;
+        }
         match commit_change(call, &live, object, options.dry_run) {
             Ok(entry) => return Ok(Written { entry, created: false, warnings }),
             Err(CommitError::Conflict { held: Some(held), .. }) => live = held,
@@ -232,6 +258,54 @@ pub(crate) async fn update(
         }
     }
     Err(Status::conflict(&call.kind.group_resource, &call.target.name, Status::STALE).into())
+}
+
+/// What the mutating steps of admission make of an object. If ownership of fields is settled already, the writer comes to
+/// own what they changed.
+async fn mutated(
+    call: &Call,
+    operation: Operation,
+    object: Object,
+    old: Option<&Object>,
+    options: &WriteOptions,
+    tracked: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Object> {
+    let before = tracked.then(|| object.clone());
+    let mut review =
+        Review::new(call, operation, options.dry_run, options.to_value(operation, call.verb == Verb::Patch));
+    review.object = Some(object);
+    review.old = old;
+    admission::mutate(&mut review).await?;
+    let mut object = review.object.unwrap_or_default();
+    of_kind(call, &mut object)?;
+    warnings.append(&mut review.warnings);
+    match before {
+        Some(before) if before != object => {
+            let none = FieldSet::new();
+            let writer = writer(call, options, &none);
+            Ok(machinery::apply::update(Some(&before), object, &writer, call.kind.schema().as_ref()))
+        }
+        _ => Ok(object),
+    }
+}
+
+/// The object, if the validating steps of admission let it pass.
+async fn validated(
+    call: &Call,
+    operation: Operation,
+    object: Object,
+    old: Option<&Object>,
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Object> {
+    let mut review =
+        Review::new(call, operation, options.dry_run, options.to_value(operation, call.verb == Verb::Patch));
+    review.object = Some(object);
+    review.old = old;
+    admission::validate(&mut review).await?;
+    warnings.append(&mut review.warnings);
+    Ok(review.object.unwrap_or_default())
 }
 
 /// 409 if the client means another object or revision than what is there.
