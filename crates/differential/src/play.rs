@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// How long a step waits for what it wants to become true.
 const UNTIL_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long it waits for one server when the other has come to it: what is not served is not waited for long.
+/// How long it waits for our server when the stock one has come to it: what is not served is not waited for long.
 const UNTIL_BEHIND: Duration = Duration::from_secs(4);
 const UNTIL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -58,7 +58,8 @@ pub(crate) async fn play(
     let mut outcomes = Vec::new();
     for step in &script.steps {
         let reached = Cell::new(None);
-        let (stock, ours) = tokio::join!(stock.step(step, &reached), ours.step(step, &reached));
+        let (stock, ours) =
+            tokio::join!(stock.step(step, &reached, UNTIL_TIMEOUT), ours.step(step, &reached, UNTIL_BEHIND));
         let (stock, ours) = (stock?, ours?);
         if let Some(wanted) = step.stock.filter(|wanted| *wanted != stock.status) {
             let said = stock.body["message"].as_str().unwrap_or_default();
@@ -98,14 +99,14 @@ impl Side<'_> {
         Ok(())
     }
 
-    /// Plays a step. `other` is set when one of the servers has come to what is waited for.
-    async fn step(&mut self, step: &Step, other: &Cell<Option<Stopwatch>>) -> Result<Answer> {
+    /// Plays a step. `first` is set when one of the servers has come to what is waited for; `behind` is how long this one
+    /// may take from then on.
+    async fn step(&mut self, step: &Step, first: &Cell<Option<Stopwatch>>, behind: Duration) -> Result<Answer> {
         for (name, value) in &step.variables {
             self.variables.insert(name.clone(), json!(value));
         }
         let watch = Stopwatch::start();
-        let waits =
-            || watch.elapsed() < UNTIL_TIMEOUT && other.get().is_none_or(|reached| reached.elapsed() < UNTIL_BEHIND);
+        let waits = || watch.elapsed() < UNTIL_TIMEOUT && first.get().is_none_or(|reached| reached.elapsed() < behind);
         let raw = loop {
             let raw = match self.request(step).await {
                 Ok(raw) => raw,
@@ -123,7 +124,7 @@ impl Side<'_> {
                     tokio::time::sleep(UNTIL_INTERVAL).await;
                 }
                 _ => {
-                    other.set(other.get().or_else(|| Some(Stopwatch::start())));
+                    first.set(first.get().or_else(|| Some(Stopwatch::start())));
                     break raw;
                 }
             }
@@ -138,7 +139,7 @@ impl Side<'_> {
         let path = fill(&step.path, &self.variables);
         if step.method == "READ" {
             let stream = self.streams.get_mut(&path).ok_or_else(|| anyhow!("no watch named {path:?} is open"))?;
-            let events = Some(stream.events(step.events.unwrap_or(usize::MAX)).await?);
+            let events = Some(stream.events(step.events.unwrap_or(usize::MAX), false).await?);
             return Ok(Raw {
                 answer: Answer { status: 200, events, ..Answer::default() },
                 headers: http::HeaderMap::new(),

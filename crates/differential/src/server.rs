@@ -99,7 +99,7 @@ impl Server {
     ) -> Result<Raw> {
         let (mut raw, mut stream) = self.open(method, path, headers, body, anonymous).await?;
         match events.filter(|_| raw.answer.status == 200) {
-            Some(count) => raw.answer.events = Some(stream.events(count).await?),
+            Some(count) => raw.answer.events = Some(stream.events(count, true).await?),
             None => {
                 let whole = tokio::time::timeout(ANSWER_TIMEOUT, stream.body.collect()).await;
                 let bytes = whole.context("the answer did not end in time")?;
@@ -135,13 +135,19 @@ impl Stream {
     ///
     /// # Errors
     /// If the events do not come in time.
-    pub(crate) async fn events(&mut self, count: usize) -> Result<Vec<Value>> {
+    /// When `periodic` is not wanted, bookmarks that come by the clock are left out: where they come is chance.
+    pub(crate) async fn events(&mut self, count: usize, periodic: bool) -> Result<Vec<Value>> {
         let mut events = Vec::new();
         let reading = async {
             while events.len() < count {
                 if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = self.rest.drain(..=end).collect();
-                    events.push(serde_json::from_slice(&line).unwrap_or_else(|_| text(&line)));
+                    let event = serde_json::from_slice(&line).unwrap_or_else(|_| text(&line));
+                    let by_the_clock =
+                        event["type"] == "BOOKMARK" && event["object"]["metadata"]["annotations"].is_null();
+                    if periodic || !by_the_clock {
+                        events.push(event);
+                    }
                     continue;
                 }
                 match self.body.frame().await {
