@@ -249,13 +249,7 @@ impl Reconcile for Works {
         let applied = self.applied.get(&self.applied_name(name));
         match (sent, applied) {
             (Some(sent), applied) if sent.metadata.is_deleting() => self.finish(&sent, applied).await,
-            (Some(sent), applied) => {
-                // The finalizer is written beside everything else: a crash in between leaves an AppliedManifestWork
-                // that is evicted if its work has gone meanwhile.
-                let (held, done) = tokio::join!(self.hold(&sent), self.apply(&sent, applied));
-                held?;
-                done
-            }
+            (Some(sent), applied) => self.apply(&sent, applied).await,
             (None, applied) => {
                 self.memory.forget(name);
                 self.waiting.lock().remove(name);
@@ -271,17 +265,8 @@ impl Reconcile for Works {
 impl Works {
     async fn apply(&self, sent: &Sent, applied: Option<Arc<AppliedManifestWork>>) -> Result<Action> {
         let name = sent.metadata.object_name();
-        let applied = self.own(&name.name, sent, applied).await?;
-        self.know(&applied);
-        let owner = OwnerReference {
-            api_version: APPLIED_MANIFEST_WORKS.api_version(),
-            kind: APPLIED_MANIFEST_WORKS.kind.to_string(),
-            name: applied.metadata.name.clone(),
-            uid: applied.metadata.uid.clone(),
-            ..OwnerReference::default()
-        };
-        self.memory.begin(&name.name);
-        let results = self.apply_all(sent, &owner).await;
+        let (held, put) = tokio::join!(self.hold(sent), self.put(sent, applied));
+        let (applied, owner, results) = put?;
         if results.iter().any(|result| result.waits) {
             self.waiting.lock().insert(name.name.clone());
         }
@@ -295,7 +280,9 @@ impl Works {
         let generation = sent.metadata.generation;
         let report = planner::apply::report(&sent.status, &outcomes, generation, self.agent.clock.now());
         let record = self.record(&applied, &outcomes, &owner.uid);
+        // A work that nothing holds must not look done: deleted now, it would leave its objects behind.
         let say = async {
+            held?;
             if !report.changed {
                 return Ok(());
             }
@@ -312,6 +299,27 @@ impl Works {
             None if !recorded? => Err(Error::Later("waiting for withdrawn objects to go".into())),
             None => Ok(Action::AwaitChange),
         }
+    }
+
+    /// Puts what a work asks into the cluster, owned by its AppliedManifestWork.
+    async fn put(
+        &self,
+        sent: &Sent,
+        applied: Option<Arc<AppliedManifestWork>>,
+    ) -> Result<(Arc<AppliedManifestWork>, OwnerReference, Vec<apply::Applied>)> {
+        let work = sent.metadata.name.as_str();
+        let applied = self.own(work, sent, applied).await?;
+        self.know(&applied);
+        let owner = OwnerReference {
+            api_version: APPLIED_MANIFEST_WORKS.api_version(),
+            kind: APPLIED_MANIFEST_WORKS.kind.to_string(),
+            name: applied.metadata.name.clone(),
+            uid: applied.metadata.uid.clone(),
+            ..OwnerReference::default()
+        };
+        self.memory.begin(work);
+        let results = self.apply_all(sent, &owner).await;
+        Ok((applied, owner, results))
     }
 
     /// Holds the work in the hub until the cluster is rid of it.

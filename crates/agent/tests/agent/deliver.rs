@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 const CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
 const DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "deployments", "Deployment");
 const NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespace");
+const SERVICE_ACCOUNTS: Resource = Resource::namespaced("", "v1", "serviceaccounts", "ServiceAccount");
 
 fn config_map(name: &str, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"},
@@ -160,6 +161,17 @@ async fn a_restart_writes_nothing_and_misses_nothing() {
         seen.is_some_and(|seen| seen.pointer("/status/replicas").is_some())
     })
     .await;
+    // What is told and made beside the deliveries must be there as well before the agent stops.
+    let owner_of = |object: &Object| object.owner_references()[0].uid.clone();
+    let app: Object = world.wec.get(&NAMESPACES, &ObjectName::cluster("app")).await.unwrap();
+    let seen = ObjectName::namespaced(CLUSTER, format!("{}-v1-namespace--app", owner_of(&app)));
+    until(&world.its, &WORK_STATUSES, &seen, "is told", |seen| {
+        seen.is_some_and(|seen| seen.pointer("/status/phase").is_some())
+    })
+    .await;
+    for (resource, name) in [(&SERVICE_ACCOUNTS, "default"), (&CONFIG_MAPS, "kube-root-ca.crt")] {
+        until(&world.wec, resource, &ObjectName::namespaced("app", name), "is there", |object| object.is_some()).await;
+    }
     agent.stop().await;
     let before = world.versions();
 
