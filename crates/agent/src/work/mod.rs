@@ -11,7 +11,9 @@ mod withdraw;
 use crate::kinds::Kinds;
 use crate::live::{Changed, Lives};
 use crate::{Agent, seen};
-use api::cluster::{APPLIED_CLEANUP_FINALIZER, AppliedManifestWork, AppliedManifestWorkSpec, WORK_CLEANUP_FINALIZER};
+use api::cluster::{
+    APPLIED_CLEANUP_FINALIZER, AppliedManifestWork, AppliedManifestWorkSpec, AppliedResource, WORK_CLEANUP_FINALIZER,
+};
 use api::work::{APPLIED_MANIFEST_WORKS, DeleteOption, MANIFEST_WORKS, ManifestConfig, ManifestWorkStatus};
 use api::{Object, ObjectMeta, ObjectName, OwnerReference, PartialObject, Resource};
 use client::{Patch, Reflector, Selection};
@@ -137,7 +139,8 @@ pub(crate) async fn run(agent: Arc<Agent>, shutdown: Shutdown) {
         return;
     }
     let reports = Queue::new();
-    let follow = async { tokio::join!(works.follow(), works.follow_objects(changed, &reports), works.follow_needs()) };
+    let follow =
+        async { tokio::join!(works.follow(&reports), works.follow_objects(changed, &reports), works.follow_needs()) };
     tokio::join!(
         shutdown.run_until_cancelled(follow),
         controller::run(works.clone(), works.queue.clone(), WORKERS, shutdown.clone()),
@@ -147,7 +150,7 @@ pub(crate) async fn run(agent: Arc<Agent>, shutdown: Shutdown) {
 
 impl Works {
     /// Turns events of works into keys. Does not end.
-    async fn follow(&self) {
+    async fn follow(&self, reports: &Queue<seen::Subject>) {
         let mut sent = self.sent.subscribe();
         let mut applied = self.applied.subscribe();
         loop {
@@ -157,15 +160,28 @@ impl Works {
                     if let (Some(held), None) = (&change.before, &change.after) {
                         self.owners.lock().remove(&held.metadata.uid);
                     }
+                    let before = change.before.clone();
+                    let before = before.as_deref().map(|held| held.status.applied_resources.as_slice()).unwrap_or_default();
                     let Some(held) = change.after.or(change.before) else { continue };
                     if held.spec.hub_hash == self.agent.hub_hash {
                         self.know(&held);
+                        for one in held.status.applied_resources.iter().filter(|one| !before.contains(one)) {
+                            self.report(one, reports).await;
+                        }
                         self.queue.add(Key::Work(held.spec.manifest_work_name.clone()));
                     } else if held.spec.agent_id == self.agent.agent_id {
                         self.queue.add(Key::Foreign(held.metadata.name.clone()));
                     }
                 }
             }
+        }
+    }
+
+    /// Has the status of an object looked at whose owner is known now: its own events may have come before that.
+    async fn report(&self, one: &AppliedResource, reports: &Queue<seen::Subject>) {
+        if let Ok(Some(resource)) = self.resource_named(&one.group, &one.version, &one.resource).await {
+            let name = ObjectName::namespaced(one.namespace.as_str(), one.name.as_str());
+            reports.add(seen::Subject { resource, name });
         }
     }
 
