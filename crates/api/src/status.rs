@@ -134,6 +134,11 @@ impl Status {
         }
     }
 
+    /// A failure of a request that is about no resource: its details are there, and empty.
+    pub fn generic(reason: Reason, message: impl Into<String>) -> Self {
+        Self { details: Some(Box::default()), ..Self::failure(reason, message) }
+    }
+
     /// 400
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::failure(Reason::BadRequest, message)

@@ -56,7 +56,7 @@ impl Server {
                 let verb = Verb::of(&head.method, &target, &query);
                 authorize_target(&space, &identity, (&target, verb, &head.method), kind.as_deref(), &query)?;
                 match (kind, verb) {
-                    (Some(kind), None) => return Err(not_allowed(&kind.group_resource).into()),
+                    (Some(_), None) => return Err(not_allowed().into()),
                     (kind, verb) => Asked::Resource(target, kind.zip(verb)),
                 }
             }

@@ -12,6 +12,7 @@ use crate::{Entry, Store};
 use api::{Reason, Status};
 use bytes::Bytes;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use store::{Collection, CommitError, Key, Revision, Visibility};
 
@@ -27,6 +28,25 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    pub(crate) warnings: Warnings,
+}
+
+/// What a client is told beside the answer, in the order in which it came up; each text once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    pub(crate) fn add(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut held = self.0.lock();
+        if !held.contains(&text) {
+            held.push(text);
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().clone()
+    }
 }
 
 impl Call {

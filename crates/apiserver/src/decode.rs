@@ -1,6 +1,7 @@
 //! Request bodies, read into a JSON tree: JSON, YAML and Kubernetes protobuf.
 
 use crate::respond::Result;
+use crate::syntax;
 use api::{Reason, Status};
 use http::{HeaderMap, header};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -67,55 +68,102 @@ pub(crate) fn oversize() -> Status {
     Status::failure(Reason::RequestEntityTooLarge, message)
 }
 
-/// Reads a body that holds an object.
-pub(crate) fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Decoded> {
-    check_size(bytes)?;
-    let decoded = match media(headers)? {
-        Media::Json => json(bytes)?,
-        Media::Yaml => yaml(bytes)?,
-        Media::Protobuf => protobuf(bytes)?,
+/// Reads a body that holds an object of a kind.
+pub(crate) fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Decoded> {
+    let why = match body(headers, bytes)? {
+        Ok(decoded) if decoded.value.is_object() => return Ok(decoded),
+        Ok(decoded) => format!("couldn't get version/kind; json parse error: {}", no_object(&decoded.value, TYPE_META)),
+        Err(why) if media(headers)? == Media::Json => format!("couldn't get version/kind; json parse error: {why}"),
+        Err(why) => why,
     };
-    if decoded.value.is_object() { Ok(decoded) } else { Err(unreadable("the body is not an object").into()) }
+    let shown = summary(bytes);
+    let message = format!("the object provided is unrecognized (must be of type {kind}): {why} ({shown})");
+    Err(Status::bad_request(message).into())
 }
 
-fn unreadable(cause: impl fmt::Display) -> Status {
-    Status::bad_request(format!("the object provided is unrecognized: {cause}"))
+/// Reads options in the body of a request.
+pub(crate) fn options(headers: &HeaderMap, bytes: &[u8]) -> Result<Decoded> {
+    body(headers, bytes)?.map_err(|why| Status::bad_request(why).into())
 }
 
-/// Reads JSON.
-pub(crate) fn json(bytes: &[u8]) -> Result<Decoded> {
+fn body(headers: &HeaderMap, bytes: &[u8]) -> Result<Result<Decoded, String>> {
+    check_size(bytes)?;
+    Ok(match media(headers)? {
+        Media::Json => json(bytes),
+        Media::Yaml => yaml(bytes),
+        Media::Protobuf => protobuf(bytes),
+    })
+}
+
+/// Go's name of what only the version and kind of an object are read into.
+const TYPE_META: &str =
+    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+
+/// What Go says of a value where it needs an object or a list.
+pub(crate) fn no_object(value: &Value, wanted: &str) -> String {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    format!("json: cannot unmarshal {found} into Go value of type {wanted}")
+}
+
+/// The beginning of a body, for a message.
+fn summary(bytes: &[u8]) -> String {
+    const MOST: usize = 30;
+    let Some(first) = bytes.first() else { return "<empty>".into() };
+    let shown = &bytes[..bytes.len().min(MOST)];
+    let more = if bytes.len() > MOST { " ..." } else { "" };
+    if *first == b'{' {
+        return format!("{}{more}", String::from_utf8_lossy(shown));
+    }
+    let hex: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{hex}{more}")
+}
+
+/// What the stock server says of a kind that nobody has.
+pub(crate) fn not_registered(kind: &str, version: &str) -> String {
+    format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
+}
+
+/// Reads JSON. A failure is told in Go's words.
+pub(crate) fn json(bytes: &[u8]) -> Result<Decoded, String> {
     let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Tree { at: None, duplicates: &mut duplicates }.deserialize(&mut reader);
     match value.and_then(|value| reader.end().map(|()| value)) {
         Ok(value) => Ok(Decoded { value, duplicates }),
-        Err(error) => Err(unreadable(format_args!("couldn't get version/kind; json parse error: {error}")).into()),
+        Err(error) => Err(syntax::problem(bytes).unwrap_or_else(|| error.to_string())),
     }
 }
 
 /// Reads YAML of one document. Keys that are written twice are an error there, whatever the client asked.
-pub(crate) fn yaml(bytes: &[u8]) -> Result<Decoded> {
+pub(crate) fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
     let mut budget = serde_saphyr::Budget::default();
     budget.max_depth = DEPTH_MAX;
     let options = serde_saphyr::options! { with_snippet: false, budget: Some(budget) };
     match serde_saphyr::from_slice_with_options::<Owned>(bytes, options) {
         Ok(Owned(value)) => Ok(Decoded { value, duplicates: Vec::new() }),
-        Err(error) => Err(unreadable(format_args!("error converting YAML to JSON: yaml: {error}")).into()),
+        Err(error) => Err(format!("yaml: {error}")),
     }
 }
 
 /// Reads an applied configuration: YAML, which most clients write as JSON.
-pub(crate) fn configuration(bytes: &[u8]) -> Result<Decoded> {
+pub(crate) fn configuration(bytes: &[u8]) -> Result<Decoded, String> {
     match bytes.first() {
         Some(b'{') => json(bytes).or_else(|_| yaml(bytes)),
         _ => yaml(bytes),
     }
 }
 
-fn protobuf(bytes: &[u8]) -> Result<Decoded> {
+fn protobuf(bytes: &[u8]) -> Result<Decoded, String> {
     match crate::builtin::transcoder().decode(bytes) {
         Ok(object) => Ok(Decoded { value: Value::Object(object.0), duplicates: Vec::new() }),
-        Err(error) => Err(unreadable(error).into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -255,7 +303,7 @@ mod tests {
         assert_eq!(decoded.value["c"]["d"], "two\nlines\n");
         let deep = "[".repeat(5000);
         for bad in [deep.as_str(), "a: [", "a: 1\na: 2\n", "a: &x [*x]"] {
-            assert_eq!(yaml(bad.as_bytes()).unwrap_err().code, 400, "{bad}");
+            assert!(yaml(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
@@ -263,12 +311,12 @@ mod tests {
     fn refuses() {
         let deep = "[".repeat(5000);
         for bad in [deep.as_str(), "", "{", "[1,", "{\"a\":}", "{} x", "nope"] {
-            assert_eq!(json(bad.as_bytes()).unwrap_err().code, 400, "{bad}");
+            assert!(json(bad.as_bytes()).is_err(), "{bad}");
         }
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, "application/cbor".parse().unwrap());
-        assert_eq!(object(&headers, b"{}").unwrap_err().code, 415);
-        assert_eq!(object(&HeaderMap::new(), b"[]").unwrap_err().code, 400);
-        assert_eq!(object(&HeaderMap::new(), &vec![b' '; BODY_BYTES_MAX + 1]).unwrap_err().code, 413);
+        assert_eq!(object(&headers, b"{}", "A").unwrap_err().code, 415);
+        assert_eq!(object(&HeaderMap::new(), b"[]", "A").unwrap_err().code, 400);
+        assert_eq!(object(&HeaderMap::new(), &vec![b' '; BODY_BYTES_MAX + 1], "A").unwrap_err().code, 413);
     }
 }

@@ -4,7 +4,7 @@
 //! small. As with a stock server, those that are deleted come back. They are served, and nothing here acts on them.
 
 use crate::builtin::inflate;
-use crate::call::Call;
+use crate::call::{Call, Warnings};
 use crate::identity::Identity;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::registry::{self, Kind};
@@ -102,5 +102,6 @@ fn call(server: &Server, space: &Arc<Space>, kind: &Arc<Kind>) -> Call {
         query: Query::default(),
         headers: HeaderMap::new(),
         body: Bytes::new(),
+        warnings: Warnings::default(),
     }
 }

@@ -39,6 +39,7 @@ mod selection;
 mod server;
 mod space;
 mod subresources;
+mod syntax;
 mod table;
 mod tokens;
 mod verbs;

@@ -45,7 +45,7 @@ fn dry_run<'a>(kind: &str, values: impl Iterator<Item = &'a str>) -> Result<bool
     let mut asked = false;
     for value in values.filter(|value| !value.is_empty()) {
         if value != "All" {
-            let message = format!("Unsupported value: {value:?}: supported values: \"All\"");
+            let message = format!("Unsupported value: [{value:?}]: supported values: \"All\"");
             return Err(invalid(kind, vec![cause("FieldValueNotSupported", "dryRun", message)]));
         }
         asked = true;
@@ -61,19 +61,30 @@ fn manager_of(headers: &HeaderMap) -> String {
     if name.is_empty() { "unknown".into() } else { name }
 }
 
+/// What is wrong with the name of a field manager.
+fn manager_problems(manager: &str) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if manager.len() > MANAGER_CHARS_MAX {
+        let message = format!("Too long: may not be more than {MANAGER_CHARS_MAX} bytes");
+        causes.push(cause("FieldValueTooLong", "fieldManager", message));
+    }
+    if let Some((at, bad)) = manager.chars().enumerate().find(|(_, c)| c.is_control()) {
+        let message =
+            format!("Invalid value: {manager:?}: invalid character U+{:04X} (at position {at})", u32::from(bad));
+        causes.push(cause("FieldValueInvalid", "fieldManager", message));
+    }
+    causes
+}
+
 impl WriteOptions {
     /// Reads the query. `kind` is that of the options: `CreateOptions`, `UpdateOptions` or `PatchOptions`.
     pub(crate) fn read(kind: &str, query: &Query, headers: &HeaderMap) -> Result<Self> {
         let manager = query.get("fieldManager");
-        if let Some(manager) = manager
-            && (manager.chars().count() > MANAGER_CHARS_MAX || manager.chars().any(char::is_control))
-        {
-            let message = if manager.chars().any(char::is_control) {
-                format!("Invalid value: {manager:?}: should only contain printable characters")
-            } else {
-                format!("Too long: may not be more than {MANAGER_CHARS_MAX} bytes")
-            };
-            return Err(invalid(kind, vec![cause("FieldValueInvalid", "fieldManager", message)]));
+        if let Some(manager) = manager {
+            let causes = manager_problems(manager);
+            if !causes.is_empty() {
+                return Err(invalid(kind, causes));
+            }
         }
         let validation = match query.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
@@ -81,7 +92,7 @@ impl WriteOptions {
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
                 let message =
-                    format!("Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\"");
+                    format!("Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
                 return Err(invalid(kind, vec![cause("FieldValueNotSupported", "fieldValidation", message)]));
             }
         };
@@ -195,7 +206,9 @@ impl DeleteOptions {
             }
         }
         if propagation.is_some() && orphan.is_some() {
-            let message = "Invalid value: orphanDependents and deletionPropagation cannot be both set";
+            let policy = propagation.unwrap_or_default();
+            let message =
+                format!("Invalid value: {policy:?}: orphanDependents and deletionPropagation cannot be both set");
             return Err(invalid(KIND, vec![cause("FieldValueInvalid", "propagationPolicy", message)]));
         }
         options.propagation = match propagation {
@@ -205,7 +218,7 @@ impl DeleteOptions {
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
                 let message = format!(
-                    "Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
+                    "Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
                 );
                 return Err(invalid(KIND, vec![cause("FieldValueNotSupported", "propagationPolicy", message)]));
             }
@@ -221,7 +234,8 @@ fn typed(kind: &str, query: &Query, mut body: Value, duplicates: Vec<String>) ->
     }
     let said = body["kind"].as_str().unwrap_or("");
     if !matches!(said, "" | "DeleteOptions") {
-        return Err(Status::bad_request(format!("decoded object cannot be converted to {kind}: it is a {said}")).into());
+        let version = body["apiVersion"].as_str().unwrap_or("");
+        return Err(Status::bad_request(crate::decode::not_registered(said, version)).into());
     }
     // Clients send the options in the version of the kind that they delete; all of them are the same.
     let schema =
@@ -267,31 +281,27 @@ pub(crate) struct ListOptions {
 impl ListOptions {
     /// Reads and checks the query of a list or a watch.
     pub(crate) fn read(query: &Query, watch: bool) -> Result<Self> {
+        // Less than nothing is as good as nothing said.
         let number = |name: &str| -> Result<Option<u64>> {
             let Some(text) = query.get(name) else { return Ok(None) };
-            let bad = || format!("strconv.ParseInt: parsing {text:?}: invalid syntax (parameter {name})");
-            text.parse().map(Some).map_err(|_| Status::bad_request(bad()).into())
+            let bad = || format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+            let number: i64 = text.parse().map_err(|_| Status::bad_request(bad()))?;
+            Ok(u64::try_from(number).ok())
         };
-        let revision = match query.get("resourceVersion") {
-            None => None,
-            Some(text) => Some(text.parse().map_err(|_| {
-                let message = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
-                invalid("ListOptions", vec![cause("FieldValueInvalid", "resourceVersion", message)])
-            })?),
-        };
-        let options = Self {
+        let revision = query.get("resourceVersion").map(revision).transpose();
+        let mut options = Self {
             labels: query.get("labelSelector").unwrap_or("").into(),
             fields: query.get("fieldSelector").unwrap_or("").into(),
             limit: usize::try_from(number("limit")?.unwrap_or(0)).unwrap_or(usize::MAX),
             continue_token: query.get("continue").map(str::to_owned),
-            revision,
+            revision: None,
             revision_match: match query.get("resourceVersionMatch") {
                 None => None,
                 Some("Exact") => Some(Match::Exact),
                 Some("NotOlderThan") => Some(Match::NotOlderThan),
                 Some(other) => {
                     let message =
-                        format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\"");
+                        format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\"");
                     let cause = cause("FieldValueNotSupported", "resourceVersionMatch", message);
                     return Err(invalid("ListOptions", vec![cause]));
                 }
@@ -300,8 +310,13 @@ impl ListOptions {
             initial_events: query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents")),
             timeout_seconds: number("timeoutSeconds")?.filter(|seconds| *seconds > 0),
         };
+        options.revision = revision.as_ref().ok().copied().flatten();
         let causes = if watch { options.watch_problems() } else { options.list_problems() };
-        if causes.is_empty() { Ok(options) } else { Err(invalid("ListOptions", causes)) }
+        if !causes.is_empty() {
+            return Err(invalid("ListOptions", causes));
+        }
+        revision?;
+        Ok(options)
     }
 
     fn list_problems(&self) -> Vec<Cause> {
@@ -312,11 +327,11 @@ impl ListOptions {
             forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
         }
         if self.revision_match.is_some() {
-            if self.continue_token.is_some() {
-                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
-            }
             if self.revision.is_none() {
                 forbid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+            }
+            if self.continue_token.is_some() {
+                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
             }
             if self.revision_match == Some(Match::Exact) && self.revision == Some(0) {
                 let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
@@ -359,9 +374,23 @@ pub(crate) fn expired(message: impl Into<String>, continue_token: Option<String>
     status.into()
 }
 
+/// A resourceVersion that a read asks for.
+///
+/// # Errors
+/// 400 if it is no number.
+pub(crate) fn revision(text: &str) -> Result<u64> {
+    text.parse().map_err(|_| {
+        Status::bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: \
+             invalid syntax"
+        ))
+        .into()
+    })
+}
+
 /// 504 for a revision that is not there yet.
 pub(crate) fn too_large(asked: u64, current: u64) -> Failure {
-    let message = format!("Too large resource version: {asked}, current: {current}");
+    let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
     let mut status = Status::failure(Reason::Timeout, message);
     status.details = Some(Box::new(Details {
         causes: vec![cause("ResourceVersionTooLarge", "", "Too large resource version")],
@@ -410,7 +439,7 @@ mod tests {
         assert_eq!(status.code, 422);
         assert_eq!(
             status.message,
-            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\""
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\""
         );
         assert_eq!(read("fieldValidation=Maybe").unwrap_err().code, 422);
         assert_eq!(read(&format!("fieldManager={}", "a".repeat(129))).unwrap_err().code, 422);
@@ -449,7 +478,7 @@ mod tests {
         check_delete("", json!({"dryRun": "All"}), 400, wrong);
         check_delete("", json!({"dryRun": [1]}), 400, wrong);
         check_delete("", json!({"gracePeriodSeconds": "0"}), 400, wrong);
-        check_delete("", json!({"kind": "Pod"}), 400, "cannot be converted to DeleteOptions");
+        check_delete("", json!({"kind": "Pod"}), 400, "no kind \"Pod\" is registered");
         let policy = "propagationPolicy: Unsupported value: \"Sometimes\": supported values: ";
         check_delete("", json!({"propagationPolicy": "Sometimes"}), 422, policy);
         check_delete("propagationPolicy=Sometimes", Value::Null, 422, policy);

@@ -34,6 +34,21 @@ pub(crate) fn whole(kind: &Kind, entry: &Entry) -> Bytes {
     }
 }
 
+/// The JSON of an entry as an item of a list. The list says of what kind the items of a built-in kind are; each of a
+/// custom kind says so itself, as in the stock server.
+pub(crate) fn item(kind: &Kind, entry: &Entry) -> Bytes {
+    let bytes = whole(kind, entry);
+    if kind.custom.is_some() {
+        return bytes;
+    }
+    let lead = format!(r#"{{"apiVersion":"{}","kind":"{}","#, kind.api_version, kind.served.kind);
+    if bytes.starts_with(lead.as_bytes()) {
+        let rest = bytes.slice(lead.len()..);
+        return [b"{", &rest[..]].concat().into();
+    }
+    bytes
+}
+
 /// The tree of an entry at the version of `kind`, with the defaults that its schema has now.
 pub(crate) fn tree(kind: &Kind, entry: &Entry) -> Result<Object> {
     let object: Object = serde_json::from_slice(&entry.value).map_err(Status::internal)?;

@@ -1,6 +1,6 @@
 //! Answers: bodies, headers, and the `Status` of a failure.
 
-use api::Status;
+use api::{Reason, Status};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -52,6 +52,11 @@ pub(crate) fn text(code: StatusCode, text: impl Into<String>) -> Response<Body> 
 /// What the stock server says of a path that leads nowhere.
 pub(crate) fn no_such_path() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// 404 for a path below `/api` or `/apis` that leads to nothing that is served.
+pub(crate) fn no_such_resource() -> Failure {
+    Status::generic(Reason::NotFound, "the server could not find the requested resource").into()
 }
 
 /// The answer of a failure.

@@ -85,9 +85,9 @@ impl Verb {
     pub(crate) fn of(method: &Method, target: &Target, query: &Query) -> Option<Self> {
         let watch = target.legacy_watch || query.flag("watch");
         Some(match (method.as_str(), target.name.is_empty()) {
-            ("GET" | "HEAD", _) if watch && target.subresource.is_empty() => Self::Watch,
-            ("GET" | "HEAD", true) => Self::List,
-            ("GET" | "HEAD", false) => Self::Get,
+            ("GET", _) if watch && target.subresource.is_empty() => Self::Watch,
+            ("GET", true) => Self::List,
+            ("GET", false) => Self::Get,
             ("POST", _) => Self::Create,
             ("PUT", _) => Self::Update,
             ("PATCH", _) => Self::Patch,

@@ -76,8 +76,7 @@ impl Selection {
     /// # Errors
     /// 400 if one cannot be read, or names a field that the kind does not offer.
     pub(crate) fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Self> {
-        let labels = Selector::parse(labels)
-            .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?;
+        let labels = Selector::parse(labels).map_err(|error| Status::bad_request(error.to_string()))?;
         let fields = FieldSelector::parse(fields).map_err(|error| Status::bad_request(error.to_string()))?;
         let mut paths = Vec::new();
         for required in &fields.requirements {
@@ -85,7 +84,7 @@ impl Selection {
                 "metadata.name" | "metadata.namespace" => None,
                 field => {
                     let offered = path_of(kind, field);
-                    let refused = || Status::bad_request(format!("field label not supported: {field}"));
+                    let refused = || Status::bad_request(not_offered(kind, field));
                     Some(format!("/{}", offered.ok_or_else(refused)?.replace('.', "/")))
                 }
             };
@@ -141,6 +140,26 @@ impl Selection {
             })
             .collect();
         self.fields.matches(|field| texts.iter().find(|(held, _)| *held == field).map_or("", |(_, text)| text))
+    }
+}
+
+/// Why a field cannot be selected by: the stock server has a text for kinds that offer fields, one for those that do not,
+/// and some of its own.
+fn not_offered(kind: &Kind, field: &str) -> String {
+    let served = &kind.served;
+    match &*kind.collection {
+        "jobs.batch" => format!("field label {field:?} not supported for Job"),
+        "resourceslices.resource.k8s.io" => {
+            let kind = format!("{}/{}, Kind={}", served.group, served.version, served.kind);
+            format!("field label not supported for {kind}: {field}")
+        }
+        collection if kind.custom.is_none() && FIELDS.iter().any(|(offers, _)| *offers == collection) => {
+            format!("field label not supported: {field}")
+        }
+        _ if kind.custom.is_none() => {
+            format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        }
+        _ => format!("field label not supported: {field}"),
     }
 }
 

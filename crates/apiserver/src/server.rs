@@ -1,19 +1,19 @@
 //! Spaces over one store, and the way of a request through a space.
 
 use crate::authz::{Admitted, Asked};
-use crate::call::{Call, unavailable};
+use crate::call::{Call, Warnings, unavailable};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::respond::{self, Body, Result};
 use crate::space::Space;
 use crate::tokens::TokenKey;
 use crate::{Store, encode, flowcontrol, identity, openapi, paths, verbs};
-use api::{GroupResource, Reason, SpaceName, Status, Timestamp};
+use api::{Reason, SpaceName, Status, Timestamp};
 use bytes::Bytes;
 use clock::SharedClock;
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use parking_lot::{Mutex, RwLock};
 use pki::{Authority, Subject, Usage};
 use serde_json::{Map, Value, json};
@@ -316,6 +316,7 @@ impl Server {
         request: Request<Bytes>,
     ) -> Response<Body> {
         let audit = request.headers().get("audit-id").cloned();
+        let head_only = request.method() == Method::HEAD;
         let answered = AssertUnwindSafe(self.answer(space, identity, visibility, request)).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
@@ -331,7 +332,7 @@ impl Server {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         }
         self.0.metrics.answered(response.status());
-        response
+        if head_only { response.map(|_| respond::whole(Bytes::new())) } else { response }
     }
 
     async fn answer(
@@ -345,21 +346,37 @@ impl Server {
         let Admitted { space, identity, query, asked } = self.admit(name, identity, &head)?;
         let (target, kind, verb) = match asked {
             Asked::Path(path) => return paths::answer(self, &space, &path, &head, &query).await,
-            Asked::Resource(_, None) => return Ok(respond::no_such_path()),
+            Asked::Resource(_, None) => return Err(respond::no_such_resource()),
             Asked::Resource(target, Some((kind, verb))) => (target, kind, verb),
         };
         if target.group == flowcontrol::GROUP {
             flowcontrol::ensure(self, &space).await?;
         }
         let headers = head.headers;
-        let call = Call { server: self.clone(), space, identity, visibility, kind, target, verb, query, headers, body };
+        let warnings = Warnings::default();
+        let call = Call {
+            server: self.clone(),
+            space,
+            identity,
+            visibility,
+            kind,
+            target,
+            verb,
+            query,
+            headers,
+            body,
+            warnings: warnings.clone(),
+        };
         let (store, outside) = (self.0.store.clone(), visibility == Visibility::Durable);
         let answered = verbs::dispatch(call).await;
         if answered.is_err() && outside {
             // A refusal tells of what is held, or of what is gone: that, too, must survive a crash.
             store.durable(store.head()).await.map_err(|closed| unavailable(&closed))?;
         }
-        answered
+        // Warnings are for the refused as well.
+        let mut response = answered.unwrap_or_else(|failure| respond::status(&failure));
+        respond::warn(&mut response, &warnings.all());
+        Ok(response)
     }
 }
 
@@ -373,7 +390,6 @@ fn nowhere(store: &Store, now: Timestamp) -> Result<Space, Error> {
 }
 
 /// 405 in the stock server's words.
-pub(crate) fn not_allowed(resource: &GroupResource) -> Status {
-    Status::failure(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
-        .about(resource, "")
+pub(crate) fn not_allowed() -> Status {
+    Status::generic(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
 }

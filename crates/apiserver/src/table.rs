@@ -3,8 +3,10 @@
 use crate::call::Call;
 use crate::negotiate::Form;
 use crate::registry::{Columns, Kind};
+use crate::respond::Result;
+use crate::route::Query;
 use crate::{Entry, present};
-use api::Object;
+use api::{Object, Status};
 use machinery::jsonpath::Path;
 use machinery::table;
 use serde_json::{Map, Value, json};
@@ -16,6 +18,30 @@ enum Include {
     None,
     Metadata,
     Object,
+}
+
+impl Include {
+    fn read(query: &Query) -> Option<Self> {
+        match query.get("includeObject") {
+            Some("None") => Some(Self::None),
+            Some("Object") => Some(Self::Object),
+            Some("Metadata") | None => Some(Self::Metadata),
+            Some(_) => None,
+        }
+    }
+}
+
+/// 400 if the query asks for rows of a kind that there is not.
+pub(crate) fn check(query: &Query) -> Result<()> {
+    if Include::read(query).is_some() {
+        return Ok(());
+    }
+    let asked = query.get("includeObject").unwrap_or("");
+    let message = format!(
+        "Unable to convert to Table as requested: includeObject: Invalid value: {asked:?}: must be 'Metadata', 'Object', \
+         'None', or empty"
+    );
+    Err(Status::bad_request(message).into())
 }
 
 /// A Table that is being written.
@@ -31,11 +57,7 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(call: &Call, version: &'static str) -> Self {
-        let include = match call.query.get("includeObject") {
-            Some("None") => Include::None,
-            Some("Object") => Include::Object,
-            _ => Include::Metadata,
-        };
+        let include = Include::read(&call.query).unwrap_or(Include::Metadata);
         let clock = Arc::clone(&call.server.0.clock);
         Self { version, kind: Arc::clone(&call.kind), include, clock, rows: Vec::new(), told: false }
     }
@@ -56,7 +78,7 @@ impl Table {
 
     /// The whole, with the metadata of a list. `columns` says whether columns are told.
     pub(crate) fn finish(mut self, metadata: Map<String, Value>, columns: bool) -> Vec<u8> {
-        let columns = if columns { self.columns() } else { Value::Array(Vec::new()) };
+        let columns = if columns { self.columns() } else { Value::Null };
         let rows = std::mem::take(&mut self.rows);
         let table = self.document(metadata, columns, rows);
         serde_json::to_vec(&table).expect("a JSON tree always serialises")
@@ -86,7 +108,7 @@ impl Table {
     }
 
     fn columns_once(&mut self) -> Value {
-        if std::mem::replace(&mut self.told, true) { Value::Array(Vec::new()) } else { self.columns() }
+        if std::mem::replace(&mut self.told, true) { Value::Null } else { self.columns() }
     }
 
     fn column_count(&self) -> usize {
@@ -127,7 +149,7 @@ impl Table {
             row.insert("conditions".into(), conditions);
         }
         match self.include {
-            Include::None => {}
+            Include::None => drop(row.insert("object".into(), Value::Null)),
             Include::Object => drop(row.insert("object".into(), Value::Object(object.0))),
             Include::Metadata => {
                 let partial = serde_json::from_slice(&present::metadata(self.version, entry)).unwrap_or_default();

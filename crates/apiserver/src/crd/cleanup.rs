@@ -1,7 +1,7 @@
 //! Removes the objects of a definition that is being deleted, and then lets the definition go.
 
 use super::{CLEANUP, COLLECTION, establish};
-use crate::call::Call;
+use crate::call::{Call, Warnings};
 use crate::identity::Identity;
 use crate::options::WriteOptions;
 use crate::registry::{self, Kind};
@@ -91,5 +91,6 @@ fn call(server: &Server, space: &Arc<Space>, kind: Arc<Kind>, verb: Verb, name: 
         query: Query::default(),
         headers: HeaderMap::new(),
         body: Bytes::new(),
+        warnings: Warnings::default(),
     }
 }

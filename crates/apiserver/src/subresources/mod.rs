@@ -63,7 +63,7 @@ pub(crate) async fn unstored(call: &Call) -> Result<Response<Body>> {
         }
         ("componentstatuses", Verb::Get) => Err(call.not_found().into()),
         (_, Verb::Create) => reviews::review(call),
-        _ => Err(not_allowed(&call.kind.group_resource).into()),
+        _ => Err(not_allowed().into()),
     }
 }
 

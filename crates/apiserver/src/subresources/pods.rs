@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 /// Deletes the Pod: nothing here counts disruptions.
 pub(super) async fn evict(call: &Call) -> Result<Response<Body>> {
-    let mut eviction = decode::object(&call.headers, &call.body)?;
+    let mut eviction = decode::object(&call.headers, &call.body, "Eviction")?;
     let options = DeleteOptions::read(&call.query, eviction.value["deleteOptions"].take(), eviction.duplicates)?;
     let live = call.live().await?;
     verbs::remove(call, live, &options).await?;
@@ -22,7 +22,7 @@ pub(super) async fn evict(call: &Call) -> Result<Response<Body>> {
 
 /// Puts a Pod on a node. `name` is that of the path; without one the body's counts.
 pub(super) async fn bind(call: &Call, name: &str) -> Result<Response<Body>> {
-    let Value::Object(map) = decode::object(&call.headers, &call.body)?.value else {
+    let Value::Object(map) = decode::object(&call.headers, &call.body, "Binding")?.value else {
         return Err(Status::bad_request("the body is not an object").into());
     };
     let binding = Object(map);
@@ -47,6 +47,7 @@ pub(super) async fn bind(call: &Call, name: &str) -> Result<Response<Body>> {
         query: call.query.clone(),
         headers: call.headers.clone(),
         body: call.body.clone(),
+        warnings: call.warnings.clone(),
         ..*call
     };
     let options = WriteOptions::read("CreateOptions", &call.query, &call.headers)?;

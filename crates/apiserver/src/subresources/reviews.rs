@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 pub(super) fn review(call: &Call) -> Result<Response<Body>> {
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Plain)?;
-    let Value::Object(map) = decode::object(&call.headers, &call.body)?.value else {
+    let Value::Object(map) = decode::object(&call.headers, &call.body, &call.kind.served.kind)?.value else {
         return Err(Status::bad_request("the body is not an object").into());
     };
     let mut review = Object(map);

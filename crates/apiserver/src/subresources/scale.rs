@@ -135,7 +135,7 @@ pub(super) async fn dispatch(call: &Call) -> Result<Response<Body>> {
         }
         Verb::Update => {
             let options = WriteOptions::read("UpdateOptions", &call.query, &call.headers)?;
-            let scale = is_scale(decode::object(&call.headers, &call.body)?.value)?;
+            let scale = is_scale(decode::object(&call.headers, &call.body, "Scale")?.value)?;
             if !scale.name().is_empty() && scale.name() != call.target.name {
                 let message = format!(
                     "the name of the object ({}) does not match the name on the URL ({})",
@@ -163,7 +163,7 @@ pub(super) async fn dispatch(call: &Call) -> Result<Response<Body>> {
             };
             write::update(call, live, Part::Whole, &options, &decide).await?
         }
-        _ => return Ok(respond::no_such_path()),
+        _ => return Err(respond::no_such_resource()),
     };
     call.settle(written.entry.modified).await?;
     show(&written.entry)

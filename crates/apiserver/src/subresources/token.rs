@@ -18,7 +18,7 @@ const SECONDS_MAX: i64 = 1 << 32;
 
 pub(super) async fn create(call: &Call) -> Result<Response<Body>> {
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Plain)?;
-    let Value::Object(map) = decode::object(&call.headers, &call.body)?.value else {
+    let Value::Object(map) = decode::object(&call.headers, &call.body, "TokenRequest")?.value else {
         return Err(Status::bad_request("the body is not an object").into());
     };
     let mut request = Object(map);

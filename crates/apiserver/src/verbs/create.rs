@@ -11,7 +11,7 @@ use http::{Response, StatusCode};
 
 pub(super) async fn create(call: &Call) -> Result<Response<Body>> {
     if !call.target.name.is_empty() {
-        return Err(crate::server::not_allowed(&call.kind.group_resource).into());
+        return Err(crate::server::not_allowed().into());
     }
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
     let options = WriteOptions::read("CreateOptions", &call.query, &call.headers)?;

@@ -32,7 +32,7 @@ impl Deleted {
 fn options(call: &Call) -> Result<DeleteOptions> {
     decode::check_size(&call.body)?;
     let body =
-        if call.body.is_empty() { decode::Decoded::default() } else { decode::object(&call.headers, &call.body)? };
+        if call.body.is_empty() { decode::Decoded::default() } else { decode::options(&call.headers, &call.body)? };
     DeleteOptions::read(&call.query, body.value, body.duplicates)
 }
 
@@ -119,16 +119,22 @@ async fn remove_warned(
 }
 
 fn preconditions(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<()> {
-    let resource = &call.kind.group_resource;
+    // The stock server names the kind here, not the resource.
+    let resource =
+        &api::GroupResource { group: call.kind.served.group.to_string(), resource: call.kind.served.kind.to_string() };
     let held = live.meta.uid.to_string();
     if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != held) {
-        let cause = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {held}");
+        let cause = format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({held}). The object might have been \
+             deleted and then recreated"
+        );
         return Err(Status::conflict(resource, &live.key.name, cause).into());
     }
     let held = live.modified.to_string();
     if let Some(version) = options.resource_version.as_ref().filter(|version| **version != held) {
         let cause = format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {held}"
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({held}). \
+             The object might have been modified"
         );
         return Err(Status::conflict(resource, &live.key.name, cause).into());
     }

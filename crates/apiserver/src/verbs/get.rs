@@ -5,6 +5,7 @@ use crate::negotiate::{Offer, negotiate};
 use crate::options::too_large;
 use crate::present;
 use crate::respond::{Body, Result};
+use api::{Reason, Status};
 use http::{Response, StatusCode};
 
 pub(crate) async fn get(call: &Call) -> Result<Response<Body>> {
@@ -17,7 +18,13 @@ pub(crate) async fn get(call: &Call) -> Result<Response<Body>> {
 
 /// 504 if the client knows of a revision that this server does not.
 fn not_older_than(call: &Call) -> Result<()> {
-    let asked = call.query.get("resourceVersion").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let Some(text) = call.query.get("resourceVersion") else { return Ok(()) };
+    // The stock server knows of no reason here.
+    let asked = text.parse().map_err(|_| {
+        let why =
+            format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+        Status::failure(Reason::Unknown, why)
+    })?;
     let head = call.store().head().0;
     if asked > head { Err(too_large(asked, head)) } else { Ok(()) }
 }

@@ -5,8 +5,8 @@ use crate::negotiate::{Accepted, Form, Offer, negotiate};
 use crate::options::{ListOptions, Match, expired, too_large};
 use crate::respond::{Body, Result};
 use crate::selection::Selection;
-use crate::table::Table;
-use crate::{Entry, present};
+use crate::table::{self, Table};
+use crate::{Entry, present, syntax};
 use api::Status;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -38,9 +38,12 @@ impl Token {
     }
 
     fn decode(text: &str) -> Result<Self> {
-        let bad = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+        let bad = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad("illegal base64 data"))?;
-        let token: Self = serde_json::from_slice(&bytes).map_err(|_| bad("it does not have the shape of one"))?;
+        let token: Self = serde_json::from_slice(&bytes).map_err(|error| {
+            let why = syntax::problem(&bytes).unwrap_or_else(|| error.to_string());
+            bad(&why)
+        })?;
         if token.v != "meta.k8s.io/v1" {
             return Err(bad("server does not recognize this encoded version").into());
         }
@@ -65,6 +68,9 @@ pub(crate) struct Listed {
 pub(super) async fn list(call: &Call) -> Result<Response<Body>> {
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::List)?;
     let options = ListOptions::read(&call.query, false)?;
+    if matches!(accepted.form, Form::Table(_)) {
+        table::check(&call.query)?;
+    }
     let listed = find(call, &options)?;
     call.settle(listed.revision).await?;
     let mut metadata = Map::new();
@@ -202,7 +208,7 @@ pub(crate) fn answer(
         }
         match accepted.form {
             Form::Metadata(version) => bytes.extend_from_slice(&present::metadata(version, entry)),
-            _ => bytes.extend_from_slice(&present::whole(&call.kind, entry)),
+            _ => bytes.extend_from_slice(&present::item(&call.kind, entry)),
         }
     }
     bytes.extend_from_slice(b"]}\n");

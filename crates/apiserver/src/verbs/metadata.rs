@@ -105,15 +105,21 @@ pub(super) fn problems(kind: &Kind, object: &Object) -> Vec<Cause> {
         let message = format!("Too long: may not be more than {ANNOTATIONS_BYTES_MAX} bytes");
         causes.push(cause("FieldValueTooLong", "metadata.annotations", message));
     }
-    for finalizer in object.finalizers() {
+    let finalizers = object.finalizers();
+    for (at, finalizer) in finalizers.iter().copied().enumerate() {
         for why in name::qualified_name(finalizer) {
             causes.push(invalid("metadata.finalizers", finalizer, &why));
         }
         let core = kind.custom.is_none() && &*kind.collection != crate::crd::COLLECTION;
         if core && !finalizer.contains('/') && !BARE_FINALIZERS.contains(&finalizer) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
-            causes.push(invalid("metadata.finalizers", finalizer, why));
+            causes.push(invalid(&format!("metadata.finalizers[{at}]"), finalizer, why));
         }
+    }
+    if finalizers.contains(&"orphan") && finalizers.contains(&"foregroundDeletion") {
+        let listed = serde_json::to_string(&finalizers).expect("texts always serialise");
+        let message = format!("Invalid value: {listed}: finalizer orphan and foregroundDeletion cannot be both set");
+        causes.push(cause("FieldValueInvalid", "metadata.finalizers", message));
     }
     causes.extend(owner_problems(object));
     causes
@@ -173,12 +179,11 @@ fn owner_problems(object: &Object) -> Vec<Cause> {
     let mut causes = Vec::new();
     let owners = object.meta("ownerReferences").and_then(Value::as_array).into_iter().flatten();
     let mut controllers = 0;
-    for (index, owner) in owners.enumerate() {
-        let field = |name: &str| format!("metadata.ownerReferences[{index}].{name}");
-        for (name, what) in [("apiVersion", "version"), ("kind", "kind"), ("name", "name"), ("uid", "uid")] {
+    for owner in owners {
+        for (name, what) in [("apiVersion", "version "), ("kind", ""), ("name", ""), ("uid", "")] {
             if owner[name].as_str().unwrap_or("").is_empty() {
-                let message = format!("Invalid value: \"\": {what} must not be empty");
-                causes.push(cause("FieldValueInvalid", &field(name), message));
+                let message = format!("Invalid value: \"\": {what}must not be empty");
+                causes.push(cause("FieldValueInvalid", &format!("metadata.ownerReferences.{name}"), message));
             }
         }
         controllers += usize::from(owner["controller"] == true);
@@ -212,7 +217,9 @@ pub(super) fn update_problems(old: &Object, new: &Object) -> Vec<Cause> {
         return Vec::new();
     }
     let message = format!(
-        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers \
+         []string{{{}}}",
+        added.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
     );
     vec![cause("FieldValueForbidden", "metadata.finalizers", message)]
 }
@@ -241,9 +248,9 @@ mod tests {
         check("configmaps", json!({"name": "a", "labels": {"a": "b c"}}), &["metadata.labels"]);
         check("configmaps", json!({"name": "a", "annotations": {"x/Y": "anything goes"}}), &[]);
         check("configmaps", json!({"name": "a", "finalizers": ["orphan", "a/b"]}), &[]);
-        check("configmaps", json!({"name": "a", "finalizers": ["mine"]}), &["metadata.finalizers"]);
+        check("configmaps", json!({"name": "a", "finalizers": ["mine"]}), &["metadata.finalizers[0]"]);
         let owner = json!({"apiVersion": "v1", "kind": "A", "name": "n", "uid": ""});
-        check("configmaps", json!({"name": "a", "ownerReferences": [owner]}), &["metadata.ownerReferences[0].uid"]);
+        check("configmaps", json!({"name": "a", "ownerReferences": [owner]}), &["metadata.ownerReferences.uid"]);
     }
 
     #[test]

@@ -28,23 +28,28 @@ use http::Response;
 pub(crate) async fn dispatch(call: Call) -> Result<Response<Body>> {
     let served = &call.kind.served;
     let target = &call.target;
-    let of_object = !target.name.is_empty() || call.verb == Verb::Create;
-    // The scope of the path must be that of the kind; only collections can be asked over all namespaces.
-    if (served.namespaced && target.namespace.is_empty() && of_object && call.verb != Verb::Watch)
+    // The scope of the path must be that of the kind.
+    if (served.namespaced && target.namespace.is_empty() && !target.name.is_empty() && call.verb != Verb::Watch)
         || (!served.namespaced && !target.namespace.is_empty())
     {
-        return Ok(respond::no_such_path());
+        return Err(respond::no_such_resource());
+    }
+    // All namespaces can only be read, and only an object can be changed.
+    let everywhere = served.namespaced && target.namespace.is_empty();
+    let whole_collection = target.name.is_empty() && matches!(call.verb, Verb::Update | Verb::Patch);
+    if (everywhere && matches!(call.verb, Verb::Create | Verb::DeleteCollection)) || whole_collection {
+        return Err(not_allowed().into());
     }
     let verbs = if target.subresource.is_empty() {
         served.verbs
     } else {
         match served.subresource(&target.subresource) {
             Some(subresource) => subresource.verbs,
-            None => return Ok(respond::no_such_path()),
+            None => return Err(respond::no_such_resource()),
         }
     };
     if !verbs.contains(discovery_verb(call.verb)) {
-        return Err(not_allowed(&call.kind.group_resource).into());
+        return Err(not_allowed().into());
     }
     let warning = call.kind.custom.as_ref().and_then(|custom| custom.warning.clone());
     let mut response = match (call.verb, target.subresource.as_str()) {

@@ -7,9 +7,9 @@ use crate::decode;
 use crate::negotiate::{Offer, negotiate};
 use crate::options::{WriteOptions, cause, invalid};
 use crate::respond::{Body, Failure, Result};
-use api::{Object, Status};
+use api::{Object, Reason, Status};
 use http::Response;
-use machinery::patch::{self, PatchError};
+use machinery::patch;
 use serde_json::Value;
 
 const JSON: &str = "application/json-patch+json";
@@ -29,23 +29,37 @@ impl Patch {
     pub(crate) fn read(call: &Call) -> Result<(Self, Vec<String>)> {
         decode::check_size(&call.body)?;
         let tree = |bytes: &[u8]| -> Result<(Value, Vec<String>)> {
-            let decoded = decode::json(bytes)?;
+            let decoded = decode::json(bytes).map_err(undecodable)?;
             Ok((decoded.value, decoded.duplicates))
+        };
+        let object = |(value, duplicates): (Value, Vec<String>)| {
+            let why = || undecodable(decode::no_object(&value, "map[string]interface {}"));
+            if value.is_object() { Ok((value, duplicates)) } else { Err(why()) }
         };
         let custom = call.kind.custom.is_some();
         match decode::content_type(&call.headers) {
-            JSON => tree(&call.body).map(|(value, _)| (Self::Json(value), Vec::new())),
-            MERGE => tree(&call.body).map(|(value, duplicates)| (Self::Merge(value), duplicates)),
-            STRATEGIC if !custom => tree(&call.body).map(|(value, duplicates)| (Self::Strategic(value), duplicates)),
+            JSON => {
+                let (value, _) = tree(&call.body)?;
+                if !value.is_array() {
+                    return Err(undecodable(decode::no_object(&value, "[]handlers.jsonPatchOp")));
+                }
+                Ok((Self::Json(value), Vec::new()))
+            }
+            MERGE => object(tree(&call.body)?).map(|(value, duplicates)| (Self::Merge(value), duplicates)),
+            STRATEGIC if !custom => {
+                object(tree(&call.body)?).map(|(value, duplicates)| (Self::Strategic(value), duplicates))
+            }
             APPLY => {
-                let decoded = decode::configuration(&call.body)?;
+                let decoded = decode::configuration(&call.body).map_err(|why| {
+                    Status::bad_request(format!("error decoding YAML: error converting YAML to JSON: {why}"))
+                })?;
                 match decoded.value {
                     Value::Object(map) => Ok((Self::Apply(Object(map)), Vec::new())),
                     _ => Err(Status::bad_request("the applied configuration is not an object").into()),
                 }
             }
             _ if custom => Err(decode::unsupported(&[JSON, MERGE, APPLY]).into()),
-            _ => Err(decode::unsupported(&[JSON, MERGE, STRATEGIC, APPLY]).into()),
+            _ => Err(Status::generic(Reason::UnsupportedMediaType, "415: Unsupported Media Type").into()),
         }
     }
 
@@ -58,19 +72,23 @@ impl Patch {
             Self::Strategic(patch) => patch::strategic::apply(&mut object, patch, call.kind.schema().as_ref()),
             Self::Apply(_) => Ok(()),
         };
-        done.map_err(|error| failure(call, &error))?;
+        done.map_err(|error| Failure::from(error.status()))?;
         Ok(object)
     }
 }
 
-fn failure(call: &Call, error: &PatchError) -> Failure {
-    let mut status = error.status();
-    if let Some(details) = &mut status.details {
-        details.name.clone_from(&call.target.name);
-        details.group = call.kind.served.group.to_string();
-        details.kind = call.kind.served.kind.to_string();
-    }
-    status.into()
+fn undecodable(why: String) -> Failure {
+    Status::bad_request(format!("error decoding patch: {why}")).into()
+}
+
+/// 422 for a patch whose result is no object of the kind.
+fn unfit(object: &Object, failure: Failure) -> Failure {
+    let Some(why) = failure.message.split_once(": ").map(|(_, why)| why).filter(|_| failure.code == 400) else {
+        return failure;
+    };
+    let text = serde_json::to_string(&object.0).expect("a JSON tree always serialises");
+    let problem = cause("FieldValueInvalid", "patch", format!("Invalid value: {text:?}: {why}"));
+    Status::invalid("", "", "", vec![problem]).into()
 }
 
 pub(crate) async fn patch(call: &Call, part: Part) -> Result<Response<Body>> {
@@ -88,7 +106,9 @@ pub(crate) async fn patch(call: &Call, part: Part) -> Result<Response<Body>> {
     let live = call.live().await?;
     let decide = |live: &Object| {
         let object = patch.carry_out(call, live)?;
-        let Draft { object, warnings } = write::draft(call, object, duplicates.clone(), options.validation)?;
+        let patched = object.clone();
+        let Draft { object, warnings } = write::draft(call, object, duplicates.clone(), options.validation)
+            .map_err(|failure| unfit(&patched, failure))?;
         Ok(Decided { object, warnings, tracked: false, must_be_conditional: false })
     };
     let written = write::update(call, live, part, &options, &decide).await?;
@@ -102,22 +122,19 @@ async fn apply(call: &Call, part: Part, options: &WriteOptions, config: &Object)
         return Err(invalid("PatchOptions", vec![cause]));
     }
     if config.api_version() != call.kind.api_version || config.kind() != call.kind.served.kind {
-        let message = format!(
-            "Incorrect version specified in apply patch. Specified patch version: {}, expected: {}",
-            if config.api_version().is_empty() { "\"\"" } else { config.api_version() },
-            call.kind.api_version
-        );
+        let version = if config.api_version().is_empty() { "/" } else { config.api_version() };
+        let message = format!("invalid object type: {version}, Kind={}", config.kind());
         return Err(Status::bad_request(message).into());
     }
     if config.meta("managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(Status::bad_request("metadata.managedFields must be nil").into());
     }
-    let mut config = config.clone();
-    write::addressed(call, &mut config)?;
+    // Whether it is of this object is checked here; the configuration itself stays as it was sent.
+    write::addressed(call, &mut config.clone())?;
     let reset = write::reset_fields(call, part);
     let applied = |live: Option<&Object>| -> Result<Object> {
         let writer = write::writer(call, options, &reset);
-        let result = machinery::apply::apply(live, &config, &writer, options.force, call.kind.schema().as_ref());
+        let result = machinery::apply::apply(live, config, &writer, options.force, call.kind.schema().as_ref());
         result.map_err(|error| error.status().into())
     };
     let Some(live) = call.store().get(&call.key(&call.target.name)) else {

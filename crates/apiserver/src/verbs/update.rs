@@ -13,17 +13,26 @@ pub(crate) async fn update(call: &Call, part: Part) -> Result<Response<Body>> {
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
     let options = WriteOptions::read("UpdateOptions", &call.query, &call.headers)?;
     let mut draft = write::body(call, options.validation)?;
+    if draft.object.name().is_empty() {
+        let message = format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.target.name
+        );
+        return Err(Status::bad_request(message).into());
+    }
     write::addressed(call, &mut draft.object)?;
     let Some(live) = call.store().get(&call.key(&call.target.name)) else {
         call.settle(call.store().head()).await?;
         if part != Part::Main || !call.kind.rules.put_creates {
             return Err(call.not_found().into());
         }
-        if !draft.object.uid().is_empty() || !matches!(draft.object.resource_version(), "" | "0") {
-            let cause = "the object was deleted, and is not to be created anew with its uid or resourceVersion";
+        if !draft.object.uid().is_empty() {
+            let cause = write::other_uid(call, draft.object.uid(), "");
             return Err(Status::conflict(&call.kind.group_resource, &call.target.name, cause).into());
         }
         call.authorize("create", "")?;
+        // A revision of what is not there says nothing here.
+        draft.object.metadata_mut().remove("resourceVersion");
         let written = write::create(call, draft, &options, false).await?;
         return finish(call, accepted, written).await;
     };

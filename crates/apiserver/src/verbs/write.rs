@@ -45,7 +45,7 @@ pub(crate) struct Written {
 
 /// Reads the body of a create or an update.
 pub(crate) fn body(call: &Call, validation: FieldValidation) -> Result<Draft> {
-    let decoded = decode::object(&call.headers, &call.body)?;
+    let decoded = decode::object(&call.headers, &call.body, &call.kind.served.kind)?;
     let Value::Object(map) = decoded.value else { return Err(Status::bad_request("the body is not an object").into()) };
     draft(call, Object(map), decoded.duplicates, validation)
 }
@@ -58,7 +58,9 @@ pub(crate) fn draft(
     validation: FieldValidation,
 ) -> Result<Draft> {
     of_kind(call, &mut object)?;
-    if let Some(problem) = metadata::misshapen(&object) {
+    // The definition of a built-in kind says it of metadata as well.
+    let undefined = call.kind.custom.is_some() || call.kind.schema().is_none();
+    if let Some(problem) = metadata::misshapen(&object).filter(|_| undefined) {
         let served = &call.kind.served;
         let message = format!(
             "{} in version {:?} cannot be handled as a {}: {problem}",
@@ -66,15 +68,28 @@ pub(crate) fn draft(
         );
         return Err(Status::bad_request(message).into());
     }
+    for warning in fields::check(&call.kind, &mut object, duplicates, validation)? {
+        call.warnings.add(warning);
+    }
     metadata::tidy(&mut object);
-    let warnings = fields::check(&call.kind, &mut object, duplicates, validation)?;
-    Ok(Draft { object, warnings })
+    Ok(Draft { object, warnings: Vec::new() })
 }
 
 /// Fills in apiVersion and kind where a client left them out, and refuses others.
 fn of_kind(call: &Call, object: &mut Object) -> Result<()> {
     let kind = &call.kind;
     let (version, name) = (object.api_version().to_owned(), object.kind().to_owned());
+    let same = |said: &str, is: &str| said.is_empty() || said == is;
+    let known = (same(&version, &kind.api_version) && same(&name, &kind.served.kind)) || is_registered(&version, &name);
+    if kind.custom.is_none() && !known {
+        let message = format!(
+            "{name} in version {:?} cannot be handled as a {}: {}",
+            version.rsplit('/').next().unwrap_or(""),
+            kind.served.kind,
+            decode::not_registered(&name, &version)
+        );
+        return Err(Status::bad_request(message).into());
+    }
     if !version.is_empty() && version != kind.api_version {
         let message = format!(
             "the API version in the data ({version}) does not match the expected API version ({})",
@@ -89,6 +104,11 @@ fn of_kind(call: &Call, object: &mut Object) -> Result<()> {
     object.0.insert("apiVersion".into(), kind.api_version.as_str().into());
     object.0.insert("kind".into(), kind.served.kind.to_string().into());
     Ok(())
+}
+
+/// Whether a built-in kind is of this name and version.
+fn is_registered(api_version: &str, kind: &str) -> bool {
+    crate::builtin::kinds().iter().any(|row| row.served.kind == kind && row.served.api_version() == api_version)
 }
 
 /// Checks that name and namespace of a body are those of the path, and fills them in where they are left out.
@@ -314,7 +334,7 @@ fn conditions(call: &Call, live: &Entry, old: &Object, decided: &Decided) -> Res
     let name = &call.target.name;
     let uid = decided.object.uid();
     if !uid.is_empty() && uid != old.uid() {
-        let cause = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
+        let cause = other_uid(call, uid, old.uid());
         return Err(Status::conflict(resource, name, cause).into());
     }
     let version = decided.object.resource_version();
@@ -322,7 +342,8 @@ fn conditions(call: &Call, live: &Entry, old: &Object, decided: &Decided) -> Res
         if decided.must_be_conditional && call.kind.rules.needs_revision {
             let message = "Invalid value: 0: must be specified for an update";
             let cause = crate::options::cause("FieldValueInvalid", "metadata.resourceVersion", message);
-            return Err(invalid(call, name, vec![cause]));
+            let resource = &call.kind.group_resource;
+            return Err(Status::invalid(&resource.group, &resource.resource, name, vec![cause]).into());
         }
         return Ok(());
     }
@@ -330,11 +351,22 @@ fn conditions(call: &Call, live: &Entry, old: &Object, decided: &Decided) -> Res
         return Ok(());
     }
     if version.parse::<u64>().is_err() {
-        let message = format!("Invalid value: {version:?}: must be a decimal number");
-        let cause = crate::options::cause("FieldValueInvalid", "metadata.resourceVersion", message);
-        return Err(invalid(call, name, vec![cause]));
+        let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+        return Err(Status::failure(api::Reason::Unknown, why).into());
     }
     Err(Status::conflict(resource, name, Status::STALE).into())
+}
+
+/// What the stock server's storage says of an object that is not the one that is meant; `held` is empty where there is
+/// none.
+pub(crate) fn other_uid(call: &Call, asked: &str, held: &str) -> String {
+    let resource = &call.kind.group_resource.resource;
+    let (namespace, name) = (&call.target.namespace, &call.target.name);
+    let key = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
+    format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{resource}/{key}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: UID in precondition: {asked}, UID in object meta: {held}"
+    )
 }
 
 /// 422 on the object of the request.

@@ -42,7 +42,7 @@ pub fn apply(target: &mut Object, patch: &Value) -> Result<(), PatchError> {
     let mut document = Document { root: Value::Object(target.0.clone()), copied: 0 };
     for (at, operation) in operations.iter().enumerate() {
         let operation = Operation::deserialize(operation)
-            .map_err(|error| PatchError::Malformed(format!("operation {at} of the JSON patch: {error}")))?;
+            .map_err(|error| PatchError::Inapplicable(format!("operation {at} of the JSON patch: {error}")))?;
         document.perform(operation)?;
     }
     match document.root {
@@ -64,8 +64,7 @@ impl Document {
             Operation::Remove { path } => self.remove("remove", &path).map(drop),
             Operation::Replace { path, value } => {
                 check_depth(&segments(&path)?, &value)?;
-                *self.at_mut("replace", &path)? = value;
-                Ok(())
+                self.replace(&path, value)
             }
             Operation::Move { from, path } => {
                 if path.strip_prefix(&from).is_some_and(|rest| rest.starts_with('/')) {
@@ -76,7 +75,7 @@ impl Document {
                 self.add("move", &path, value)
             }
             Operation::Copy { from, path } => {
-                let value = self.at_mut("copy", &from)?.clone();
+                let value = self.copied(&from)?;
                 self.copied = self.copied.saturating_add(value.to_string().len());
                 if self.copied > MAX_COPIED {
                     return Err(PatchError::TooLarge(format!(
@@ -102,6 +101,30 @@ impl Document {
             .iter()
             .try_fold(&mut self.root, |at, segment| step(at, segment))
             .ok_or_else(|| missing(name, path))
+    }
+
+    /// What is not there yet in an object is set, as in the stock server.
+    fn replace(&mut self, path: &str, value: Value) -> Result<(), PatchError> {
+        let segments = segments(path)?;
+        if let Some((last, above)) = segments.split_last()
+            && let Some(Value::Object(map)) = above.iter().try_fold(&mut self.root, |at, segment| step(at, segment))
+        {
+            map.insert(last.clone(), value);
+            return Ok(());
+        }
+        *self.at_mut("replace", path)? = value;
+        Ok(())
+    }
+
+    /// What is not there in an object is copied as null.
+    fn copied(&mut self, from: &str) -> Result<Value, PatchError> {
+        let segments = segments(from)?;
+        if let Some((last, above)) = segments.split_last()
+            && let Some(Value::Object(map)) = above.iter().try_fold(&mut self.root, |at, segment| step(at, segment))
+        {
+            return Ok(map.get(last).cloned().unwrap_or_default());
+        }
+        self.at_mut("copy", from).map(|value| value.clone())
     }
 
     fn add(&mut self, name: &str, path: &str, value: Value) -> Result<(), PatchError> {
@@ -159,9 +182,9 @@ fn segments(path: &str) -> Result<Vec<String>, PatchError> {
     if path.is_empty() {
         return Ok(Vec::new());
     }
-    let rest = path
-        .strip_prefix('/')
-        .ok_or_else(|| PatchError::Malformed(format!("the path {path:?} of a JSON patch must start with a slash")))?;
+    let rest = path.strip_prefix('/').ok_or_else(|| {
+        PatchError::Inapplicable(format!("the path {path:?} of a JSON patch must start with a slash"))
+    })?;
     Ok(rest.split('/').map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect())
 }
 
@@ -237,6 +260,8 @@ mod tests {
         check(json!({"a": [1]}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": [1], "b": [1]}));
         check(json!({"a": 1.0}), json!([{"op": "test", "path": "/a", "value": 1}]), json!({"a": 1.0}));
         check(json!({}), json!([{"op": "test", "path": "/a", "value": null}]), json!({}));
+        check(json!({}), json!([{"op": "replace", "path": "/a", "value": 1}]), json!({"a": 1}));
+        check(json!({}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"b": null}));
         check(json!({"a": 1}), json!([{"op": "add", "path": "", "value": {"b": 1}}]), json!({"b": 1}));
     }
 
@@ -255,7 +280,7 @@ mod tests {
         let message = "remove operation does not apply: doc is missing path: /b: missing value";
         check_error(before(), json!([{"op": "remove", "path": "/b"}]), 422, message);
         check_error(before(), json!([{"op": "add", "path": "/b/c", "value": 1}]), 422, "missing path: /b/c");
-        check_error(before(), json!([{"op": "replace", "path": "/b", "value": 1}]), 422, "missing path");
+        check_error(before(), json!([{"op": "replace", "path": "/b/c", "value": 1}]), 422, "missing path");
         check_error(before(), json!([{"op": "add", "path": "/a/2", "value": 1}]), 422, "invalid index");
         check_error(before(), json!([{"op": "add", "path": "/a/01", "value": 1}]), 422, "invalid index");
         check_error(before(), json!([{"op": "test", "path": "/a", "value": []}]), 422, "testing value /a failed");
@@ -268,9 +293,9 @@ mod tests {
     #[test]
     fn what_is_not_a_patch_is_a_bad_request() {
         check_error(json!({}), json!({}), 400, "list of operations");
-        check_error(json!({}), json!([{"op": "jump", "path": "/a"}]), 400, "operation 0");
-        check_error(json!({}), json!([{"op": "add", "path": "/a"}]), 400, "value");
-        check_error(json!({}), json!([{"op": "add", "path": "a", "value": 1}]), 400, "start with a slash");
+        check_error(json!({}), json!([{"op": "jump", "path": "/a"}]), 422, "operation 0");
+        check_error(json!({}), json!([{"op": "add", "path": "/a"}]), 422, "value");
+        check_error(json!({}), json!([{"op": "add", "path": "a", "value": 1}]), 422, "start with a slash");
     }
 
     #[test]

@@ -4,7 +4,7 @@ pub mod json;
 pub mod merge;
 pub mod strategic;
 
-use api::{Cause, Details, Reason, Status};
+use api::{Reason, Status};
 
 /// Why a patch was not carried out. The object was not changed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum PatchError {
     /// 422: the patch does not fit this object.
     #[error("{0}")]
     Inapplicable(String),
+    /// 500 in a stock server: the directives of a strategic merge patch contradict each other or the schema.
+    #[error("{0}")]
+    Unmergeable(String),
 }
 
 impl PatchError {
@@ -26,15 +29,11 @@ impl PatchError {
         match self {
             Self::Malformed(message) => Status::bad_request(message.clone()),
             Self::TooLarge(_) => Status::failure(Reason::RequestEntityTooLarge, self.to_string()),
-            Self::Inapplicable(message) => {
-                // The stock server keeps the reason to itself; a cause is what kubectl prints.
-                let text = "the server rejected our request due to an error in our request";
-                let mut status = Status::failure(Reason::Invalid, text);
-                let cause =
-                    Cause { reason: "FieldValueInvalid".into(), message: message.clone(), field: String::new() };
-                status.details = Some(Box::new(Details { causes: vec![cause], ..Details::default() }));
-                status
+            // The stock server keeps the reason to itself.
+            Self::Inapplicable(_) => {
+                Status::generic(Reason::Invalid, "the server rejected our request due to an error in our request")
             }
+            Self::Unmergeable(message) => Status::failure(Reason::Unknown, message.clone()),
         }
     }
 }

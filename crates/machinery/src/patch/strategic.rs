@@ -47,7 +47,10 @@ fn merge_map(
                 return Ok(());
             }
             Some("merge") => {}
-            _ => return Err(unknown_directive(&directive)),
+            _ => {
+                patch.insert(DIRECTIVE.into(), directive.clone());
+                return Err(unknown_directive(&directive, &patch));
+            }
         }
     }
     retain_keys(original, &mut patch)?;
@@ -90,7 +93,7 @@ fn merge_map(
 /// Carries out `$retainKeys`: what the patch sets must be listed, and what is not listed goes.
 fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), PatchError> {
     let Some(listed) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
-    let bad = || malformed("invalid patch format of retainKeys");
+    let bad = || unmergeable("invalid patch format of retainKeys");
     let listed = listed.as_array().ok_or_else(bad)?;
     let is_listed = |key: &str| listed.iter().any(|listed| listed.as_str() == Some(key));
     let sets = |key: &str, value: &Value| !value.is_null() && !key.starts_with(DELETE_FROM) && !key.starts_with(ORDER);
@@ -111,12 +114,12 @@ fn merge_ordered_lists(
     for key in ordered {
         let order = patch.remove(&format!("{ORDER}{key}")).unwrap_or_default();
         let Value::Array(order) = order else {
-            return Err(malformed("invalid patch format of setElementOrder list"));
+            return Err(unmergeable("invalid patch format of setElementOrder list"));
         };
         let list = |value: Option<Value>| match value {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Array(list)) => Ok(Some(list)),
-            Some(other) => Err(malformed(format!("{key}: expected a list, but received {other}"))),
+            Some(other) => Err(unmergeable(format!("{key}: expected a list, but received {other}"))),
         };
         if patch.get(&key).is_some_and(Value::is_null) {
             continue;
@@ -153,9 +156,10 @@ fn check_order(patched: &[Value], order: &[Value], merge_key: Option<&str>) -> R
             }
         }
         if !found {
-            let (patched, order) = (Value::from(patched), Value::from(order));
-            return Err(malformed(format!(
-                "The order in patch list:\n{patched}\n doesn't match {ORDER} list:\n{order}\n"
+            let (patched, order) = (as_go(&patched.into()), as_go(&order.into()));
+            let directive = ORDER.trim_end_matches('/');
+            return Err(unmergeable(format!(
+                "The order in patch list:\n{patched}\n doesn't match {directive} list:\n{order}\n"
             )));
         }
     }
@@ -179,17 +183,17 @@ fn merge_list(
         return merge_scalars(original, patch);
     }
     if maps < original.len() + patch.len() {
-        return Err(malformed(format!("{name}: list element types are not identical")));
+        return Err(unmergeable(format!("{name}: list element types are not identical")));
     }
     let Some(key) = merge_key(schema) else {
-        return Err(malformed(format!("cannot merge lists without merge key for {name}")));
+        return Err(unmergeable(format!("cannot merge lists without merge key for {name}")));
     };
     merge_elements(original, patch, key, schema.and_then(Schema::items).as_ref())
 }
 
 fn merge_scalars(original: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Value>, PatchError> {
     if original.iter().chain(&patch).any(Value::is_array) {
-        return Err(malformed("lists of lists are not supported"));
+        return Err(unmergeable("lists of lists are not supported"));
     }
     let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
     for element in original.iter().chain(&patch) {
@@ -217,7 +221,12 @@ fn merge_elements(
                 let gone = identity(&element, Some(key))?.clone();
                 original.retain(|held| held.get(key) != Some(&gone));
             }
-            Some(_) => return Err(unknown_directive(&directive.unwrap_or_default())),
+            Some(_) => {
+                let directive = directive.unwrap_or_default();
+                let mut map = element.as_object().cloned().unwrap_or_default();
+                map.insert(DIRECTIVE.into(), directive.clone());
+                return Err(unknown_directive(&directive, &map));
+            }
         }
     }
     if replace {
@@ -274,7 +283,7 @@ fn in_order(
 fn identity<'a>(element: &'a Value, key: Option<&str>) -> Result<&'a Value, PatchError> {
     let Some(key) = key else { return Ok(element) };
     let found = element.get(key);
-    found.ok_or_else(|| malformed(format!("map: {element} does not contain declared merge key: {key}")))
+    found.ok_or_else(|| unmergeable(format!("map: {} does not contain declared merge key: {key}", as_go(element))))
 }
 
 fn merge_key(schema: Option<&Schema>) -> Option<&str> {
@@ -304,9 +313,26 @@ fn malformed(problem: impl Into<String>) -> PatchError {
     PatchError::Malformed(problem.into())
 }
 
-fn unknown_directive(directive: &Value) -> PatchError {
-    let directive = directive.as_str().map_or_else(|| directive.to_string(), Into::into);
-    malformed(format!("unknown patch type: {directive} in map"))
+fn unmergeable(problem: impl Into<String>) -> PatchError {
+    PatchError::Unmergeable(problem.into())
+}
+
+fn unknown_directive(directive: &Value, map: &Map<String, Value>) -> PatchError {
+    unmergeable(format!("unknown patch type: {} in map: {}", as_go(directive), as_go(&map.clone().into())))
+}
+
+/// A value as Go prints it: `map[a:1 b:[x y]]`.
+fn as_go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(as_go).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let members: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", as_go(value))).collect();
+            format!("map[{}]", members.join(" "))
+        }
+        scalar => scalar.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -358,7 +384,8 @@ mod tests {
         let mut patched = object(&before);
         let error = apply(&mut patched, &patch, Some(&schema())).unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
-        assert_eq!(error.status().code, 400);
+        let code = if matches!(error, PatchError::Malformed(_)) { 400 } else { 500 };
+        assert_eq!(error.status().code, code);
         assert_eq!(patched, object(&before), "a patch that fails changes nothing");
     }
 
