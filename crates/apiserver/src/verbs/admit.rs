@@ -47,6 +47,13 @@ pub(super) fn deletable(call: &Call, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Brings what a client may say in a form of its own into the form that is stored.
+pub(super) fn given(call: &Call, object: &mut Object) {
+    if &*call.kind.collection == "secrets" {
+        merge_string_data(object);
+    }
+}
+
 /// Fills in what the server decides of a new object, whose defaults, name and uid are set.
 pub(super) fn create(call: &Call, object: &mut Object) {
     let kind = &call.kind;
@@ -65,10 +72,7 @@ pub(super) fn create(call: &Call, object: &mut Object) {
             set_or_remove(spec, "uid", identity.uid.as_str().into(), identity.uid.is_empty());
             set_or_remove(spec, "extra", json!(identity.extra), identity.extra.is_empty());
         }
-        "secrets" => {
-            merge_string_data(object);
-            fill_token(call, object);
-        }
+        "secrets" => fill_token(call, object),
         crd::COLLECTION => crd::complete(object, true),
         _ => {}
     }
@@ -81,10 +85,9 @@ pub(super) fn update(call: &Call, old: &Object, object: &mut Object) {
     if kind.custom.is_some() {
         return;
     }
-    match &*kind.collection {
-        "secrets" => merge_string_data(object),
-        crd::COLLECTION => crd::complete(object, false),
-        _ => {}
+    given(call, object);
+    if &*kind.collection == crd::COLLECTION {
+        crd::complete(object, false);
     }
     strategy::prepare_update(&kind.served.group, &kind.served.kind, old, object);
 }

@@ -155,6 +155,7 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         addressed(call, &mut object)?;
         fields::complete(&call.kind, &mut object);
     }
+    admit::given(call, &mut object);
     let generated =
         object.name().is_empty().then(|| object.meta("generateName")?.as_str().map(str::to_owned)).flatten();
     for attempt in 0.. {
@@ -186,13 +187,14 @@ fn prepared(call: &Call, mut object: Object, base: Option<&str>, options: &Write
     if let Some(base) = base {
         object.set_meta("name", random::name(base));
     }
+    // What the server adds of its own belongs to nobody.
+    if !tracked {
+        object = track(call, None, object, options, Part::Main);
+    }
     admit::create(call, &mut object);
     if call.kind.rules.status && call.kind.custom.is_none() && !object.0.contains_key("status") {
         // The status that was dropped has a default form as well.
         fields::complete(&call.kind, &mut object);
-    }
-    if !tracked {
-        object = track(call, None, object, options, Part::Main);
     }
     if call.kind.rules.counts_generation {
         object.set_meta("generation", 1);
@@ -376,13 +378,22 @@ pub(crate) fn invalid(call: &Call, name: &str, causes: Vec<api::Cause>) -> Failu
 
 /// The object as it will be stored, at the version of the request.
 fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, part: Part) -> Result<Object> {
-    let Decided { object: mut new, tracked, .. } = decided;
+    let Decided { object: mut new, mut tracked, .. } = decided;
     let kind = &call.kind;
     addressed(call, &mut new)?;
     metadata::keep(old, &mut new);
     match part {
         Part::Whole => {}
         Part::Main => {
+            // What the server changes of its own belongs to nobody.
+            if !tracked && kind.custom.is_none() {
+                metadata::dedupe_owners(&mut new);
+                metadata::tidy(&mut new);
+                admit::given(call, &mut new);
+                fields::complete(kind, &mut new);
+                new = track(call, Some(old), new, options, part);
+                tracked = true;
+            }
             if kind.rules.status {
                 take(old, &mut new, "status");
             }

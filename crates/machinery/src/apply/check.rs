@@ -41,7 +41,14 @@ fn check_value(value: &Value, place: Place<'_>, path: &str, found: &mut Vec<Stri
         (Form::Boolean, _) => "boolean",
         (Form::Integer | Form::Number, _) => "numeric (int or float)",
     };
-    found.push(format!("{path}: expected {expected}, got {}", excerpt(value)));
+    let got = match (expected, value) {
+        ("numeric (int or float)", value) => go_type(value).to_owned(),
+        ("string" | "boolean", value) if !value.is_object() && !value.is_array() => {
+            format!("&value.valueUnstructured{{Value:{value}}}")
+        }
+        _ => excerpt(value),
+    };
+    found.push(format!("{path}: expected {expected}, got {got}"));
 }
 
 fn check_list(list: &[Value], place: Place<'_>, path: &str, found: &mut Vec<String>) {
@@ -70,6 +77,19 @@ fn check_list(list: &[Value], place: Place<'_>, path: &str, found: &mut Vec<Stri
 
 fn is_quantity(node: &Node) -> bool {
     node.definition.as_deref().is_some_and(|name| name.ends_with("resource.Quantity"))
+}
+
+/// The type of a value in Go.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
 }
 
 /// The beginning of a value, for a message.

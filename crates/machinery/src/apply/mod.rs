@@ -11,6 +11,7 @@ mod managed;
 mod place;
 mod walk;
 
+use crate::defaulting::zero;
 use crate::schema::Schema;
 use api::{Object, Timestamp};
 use managed::{Entry, Operation, Owner};
@@ -53,7 +54,7 @@ pub fn update(live: Option<&Object>, mut new: Object, writer: &Writer<'_>, schem
     if entries.is_empty() && live.is_some_and(|live| !live.uid().is_empty()) {
         return new;
     }
-    let nothing = Map::new();
+    let nothing = if live.is_some() { Map::new() } else { zero(schema) };
     let difference = walk::compare(live.map_or(&nothing, |live| &live.0), &new.0, root).without(writer.reset);
     managed::record_update(&mut entries, &difference, writer.manager, writer, root);
     set_managed(&mut new, managed::encode(entries));
@@ -82,7 +83,7 @@ pub fn apply(
     let mut entries = managed::decode(held, false)
         .map_err(|error| ApplyError::Typed(format!("failed to decode managed fields: {error}")))?;
     if entries.is_empty() && live.is_some() {
-        let all = walk::compare(&Map::new(), &base.0, root).without(writer.reset);
+        let all = walk::compare(&zero(schema), &base.0, root).without(writer.reset);
         managed::record_update(&mut entries, &all, BEFORE_FIRST_APPLY, writer, root);
     }
     // Places may have become atomic since the entries were made.

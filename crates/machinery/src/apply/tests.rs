@@ -423,7 +423,7 @@ fn a_config_that_does_not_fit_the_schema_says_where() {
         assert_eq!(error.to_string(), format!("{head}{problem}"));
     };
     check(spec(json!({"nothing": 1})), ".spec.nothing: field not declared in schema");
-    check(spec(json!({"replicas": "x"})), ".spec.replicas: expected numeric (int or float), got \"x\"");
+    check(spec(json!({"replicas": "x"})), ".spec.replicas: expected numeric (int or float), got string");
     check(spec(json!({"args": {}})), ".spec.args: expected list, got {}");
     check(
         spec(json!({"names": ["a", "a"], "selector": {"x": 1}})),

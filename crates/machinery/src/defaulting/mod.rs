@@ -6,6 +6,9 @@
 
 mod functions;
 mod rows;
+mod zero;
+
+pub(crate) use zero::zero;
 
 use crate::field::at as at_path;
 use crate::schema::{Form, NodeId, Schema, Schemas};
