@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits, asks the time, draws a random number or reads the environment: data in, data out.
 
+pub mod admission;
 pub mod apply;
 pub mod defaulting;
 pub mod diff;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::str::FromStr;
 
 const NANOS: i128 = 1_000_000_000;
@@ -40,6 +40,14 @@ pub enum ParseError {
 }
 
 impl Quantity {
+    /// Nothing.
+    pub const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
+
+    /// A whole number of things.
+    pub const fn count(number: u32) -> Self {
+        Self { nanos: number as i128 * NANOS, format: Format::Decimal }
+    }
+
     /// From a field's value: text, or a number that stands for its text.
     pub fn from_value(value: &Value) -> Option<Self> {
         match value {
@@ -194,6 +202,15 @@ impl Add for Quantity {
     fn add(self, other: Self) -> Self {
         let format = if self.nanos == 0 { other.format } else { self.format };
         Self { nanos: self.nanos.saturating_add(other.nanos), format }
+    }
+}
+
+impl Sub for Quantity {
+    type Output = Self;
+
+    /// The difference, written as [`Add`] writes a sum.
+    fn sub(self, other: Self) -> Self {
+        self + Self { nanos: other.nanos.saturating_neg(), format: other.format }
     }
 }
 
