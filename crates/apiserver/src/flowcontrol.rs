@@ -64,21 +64,32 @@ static BOOTSTRAP: LazyLock<Vec<(Arc<Kind>, Vec<Object>)>> = LazyLock::new(|| {
 /// If the store takes no writes.
 pub(crate) async fn ensure(server: &Server, space: &Arc<Space>) -> Result<()> {
     for (kind, objects) in BOOTSTRAP.iter() {
-        let absent = |object: &&Object| server.store().get(&space.key(&kind.collection, "", object.name())).is_none();
-        for object in objects.iter().filter(absent) {
-            let call = call(server, space, kind);
-            let options = WriteOptions {
-                dry_run: false,
-                manager: MANAGER.into(),
-                validation: FieldValidation::Ignore,
-                force: false,
-            };
-            let draft = write::Draft { object: object.clone(), warnings: Vec::new() };
-            match write::create(&call, draft, &options, false).await {
-                // Two that ask at once.
-                Err(status) if status.reason == Reason::AlreadyExists => {}
-                other => drop(other?),
-            }
+        write_absent(server, space, kind, objects, MANAGER).await?;
+    }
+    Ok(())
+}
+
+/// Writes those of some objects of a kind that a space does not have.
+///
+/// # Errors
+/// If the store takes no writes.
+pub(crate) async fn write_absent(
+    server: &Server,
+    space: &Arc<Space>,
+    kind: &Arc<Kind>,
+    objects: &[Object],
+    manager: &str,
+) -> Result<()> {
+    let absent = |object: &&Object| server.store().get(&space.key(&kind.collection, "", object.name())).is_none();
+    for object in objects.iter().filter(absent) {
+        let call = call(server, space, kind);
+        let options =
+            WriteOptions { dry_run: false, manager: manager.into(), validation: FieldValidation::Ignore, force: false };
+        let draft = write::Draft { object: object.clone(), warnings: Vec::new() };
+        match write::create(&call, draft, &options, false).await {
+            // Two that ask at once.
+            Err(status) if status.reason == Reason::AlreadyExists => {}
+            other => drop(other?),
         }
     }
     Ok(())
@@ -93,8 +104,8 @@ fn call(server: &Server, space: &Arc<Space>, kind: &Arc<Kind>) -> Call {
         visibility: Visibility::Appended,
         kind: Arc::clone(kind),
         target: Target {
-            group: GROUP.into(),
-            version: VERSION.into(),
+            group: kind.served.group.to_string(),
+            version: kind.served.version.to_string(),
             resource: kind.served.plural.to_string(),
             ..Target::default()
         },

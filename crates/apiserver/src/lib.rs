@@ -31,6 +31,7 @@ mod negotiate;
 mod options;
 mod paths;
 mod present;
+mod priorities;
 mod random;
 mod registry;
 mod respond;

@@ -7,7 +7,7 @@ use crate::metrics::Metrics;
 use crate::respond::{self, Body, Result};
 use crate::space::Space;
 use crate::tokens::TokenKey;
-use crate::{Store, encode, flowcontrol, identity, openapi, paths, verbs};
+use crate::{Store, encode, flowcontrol, identity, openapi, paths, priorities, verbs};
 use api::{Reason, SpaceName, Status, Timestamp};
 use bytes::Bytes;
 use clock::SharedClock;
@@ -351,6 +351,9 @@ impl Server {
         };
         if target.group == flowcontrol::GROUP {
             flowcontrol::ensure(self, &space).await?;
+        }
+        if target.group == priorities::GROUP {
+            priorities::ensure(self, &space).await?;
         }
         let headers = head.headers;
         let warnings = Warnings::default();

@@ -1,5 +1,6 @@
 //! One space: what is held of it in memory beside its objects in the store.
 
+use crate::admission::quota;
 use crate::crd::Customs;
 use crate::header::Header;
 use crate::rbac;
@@ -29,6 +30,8 @@ pub(crate) struct Space {
     customs: RwLock<Option<Arc<Customs>>>,
     /// Held while a CRD is written, so that names are decided one after the other.
     pub(crate) crd_writes: Mutex<()>,
+    /// What is used of its quotas.
+    pub(crate) quotas: quota::Books,
     /// Ends the watches of the space.
     pub(crate) end: CancellationToken,
 }
@@ -44,6 +47,7 @@ impl Space {
         let prefix: Arc<str> = name.as_str().into();
         Self {
             rbac: rbac::Cache::new(store.clone(), prefix.clone()),
+            quotas: quota::Books::new(store.clone(), prefix.clone()),
             name,
             prefix,
             authority,

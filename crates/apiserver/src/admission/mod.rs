@@ -8,6 +8,8 @@
 //! To add a step: a module here with `interested`, and a line in [`interested`], [`mutate`] or [`validate`], at the
 //! place that the stock server's order of plugins gives it.
 
+mod builtin;
+pub(crate) mod quota;
 #[allow(dead_code)] // what it has is for the steps
 mod review;
 
@@ -17,19 +19,20 @@ use crate::call::Call;
 use crate::respond::Result;
 
 /// Whether any step wants to see this write at all. Without any, no review is made.
-pub(crate) fn interested(_call: &Call, _operation: Operation) -> bool {
-    false
+pub(crate) fn interested(call: &Call, operation: Operation) -> bool {
+    builtin::interested(call, operation)
 }
 
-/// The mutating steps, in the stock server's order: LimitRanger, MutatingAdmissionPolicy, MutatingAdmissionWebhook.
-#[allow(clippy::unused_async)] // steps that ask others will wait
-pub(crate) async fn mutate(_review: &mut Review<'_>) -> Result<()> {
-    Ok(())
+/// The mutating steps, in the stock server's order: the built-in ones from LimitRanger to DefaultIngressClass,
+/// MutatingAdmissionPolicy, MutatingAdmissionWebhook.
+pub(crate) async fn mutate(review: &mut Review<'_>) -> Result<()> {
+    builtin::mutate(review).await
 }
 
-/// The validating steps, in the stock server's order: LimitRanger, ValidatingAdmissionPolicy,
-/// ValidatingAdmissionWebhook, ResourceQuota.
+/// The validating steps, in the stock server's order: the built-in ones from LimitRanger to RuntimeClass,
+/// ValidatingAdmissionPolicy, ValidatingAdmissionWebhook. ResourceQuota is the last, and holds until the write is
+/// committed: see [`quota::charge`].
 #[allow(clippy::unused_async)] // steps that ask others will wait
-pub(crate) async fn validate(_review: &mut Review<'_>) -> Result<()> {
-    Ok(())
+pub(crate) async fn validate(review: &mut Review<'_>) -> Result<()> {
+    builtin::validate(review)
 }

@@ -2,30 +2,9 @@
 
 use crate::call::Call;
 use api::Object;
+pub(crate) use machinery::admission::Operation;
 use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// What a write does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub(crate) enum Operation {
-    Create,
-    Update,
-    Delete,
-    Connect,
-}
-
-impl Operation {
-    /// As `AdmissionReview` and rules spell it.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "CREATE",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-            Self::Connect => "CONNECT",
-        }
-    }
-}
 
 /// One write on its way: what is asked, what it makes of the object, and what the steps have to say of it.
 pub(crate) struct Review<'a> {

@@ -10,6 +10,8 @@ mod expiry;
 mod garbage;
 mod lanes;
 mod namespace;
+mod protection;
+mod quota;
 mod signer;
 
 use crate::Server;
@@ -22,6 +24,7 @@ use garbage::Owners;
 use lanes::Lanes;
 use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -48,6 +51,10 @@ enum Work {
     Waiting(Key),
     /// See whether a signing request is ready to be signed.
     Sign(Arc<str>),
+    /// Count what is used of the quotas of a namespace.
+    Quota(Arc<str>),
+    /// Let a claim or volume that is being deleted go, if nothing uses it.
+    Unused(Key),
     /// An Event has ended, if it is still at this revision.
     Expired(Key, Revision),
 }
@@ -161,6 +168,10 @@ struct State {
     failed: HashSet<(Arc<str>, Work)>,
     /// Namespaces that may be terminating with content, by space and name: whatever goes from them is looked at.
     emptying: HashSet<(Arc<str>, Arc<str>)>,
+    /// How many quotas a namespace has, by space and name: of those that have any, every change may change a count.
+    quotas: HashMap<(Arc<str>, Arc<str>), usize>,
+    /// Claims that wait until no Pod uses them.
+    in_use: HashSet<Key>,
     expiry: Expiry,
 }
 
@@ -172,6 +183,8 @@ impl State {
             lanes: Lanes::new(),
             failed: HashSet::new(),
             emptying: HashSet::new(),
+            quotas: HashMap::new(),
+            in_use: HashSet::new(),
             expiry: Expiry::default(),
         }
     }
@@ -179,6 +192,8 @@ impl State {
     /// Everything that is there, as if it had just come.
     fn read_all(&mut self) {
         *self.owners.lock() = Owners::default();
+        self.quotas.clear();
+        self.in_use.clear();
         self.expiry = Expiry::default();
         let now = self.server.now();
         for space in self.server.spaces() {
@@ -186,6 +201,10 @@ impl State {
                 let Ok(page) = self.server.store().page(&collection, None, None, usize::MAX, None) else { continue };
                 for entry in &page.entries {
                     self.came(&entry.key, &entry.meta, true);
+                    if &*collection.resource == quota::QUOTAS {
+                        *self.quotas.entry(namespace_of(&entry.key)).or_default() += 1;
+                        self.count(&entry.key);
+                    }
                     if &*collection.resource == expiry::EVENTS {
                         let event = serde_json::from_slice::<Object>(&entry.value).unwrap_or_default();
                         self.expiry.written(&entry.key, entry.modified, expiry::last_written(&event, now));
@@ -216,8 +235,26 @@ impl State {
                 Change::Deleted => self.expiry.gone(key),
             }
         }
+        if !self.quotas.is_empty() {
+            self.count(key);
+        }
+        if !self.in_use.is_empty() && &*key.collection.resource == protection::PODS {
+            let beside = self
+                .in_use
+                .iter()
+                .filter(|claim| claim.namespace == key.namespace && claim.collection.space == key.collection.space);
+            for claim in beside {
+                self.lanes.add(&key.collection.space, Work::Unused(claim.clone()));
+            }
+        }
         match event.change {
-            Change::Created => self.came(key, meta, true),
+            Change::Created => {
+                if &*key.collection.resource == quota::QUOTAS {
+                    *self.quotas.entry(namespace_of(key)).or_default() += 1;
+                    self.count(key);
+                }
+                self.came(key, meta, true);
+            }
             Change::Updated => {
                 let owners_changed = event.previous.as_ref().is_none_or(|held| held.meta.owners != meta.owners);
                 if let Some(previous) = event.previous.as_ref().filter(|_| owners_changed) {
@@ -226,6 +263,14 @@ impl State {
                 self.came(key, meta, owners_changed);
             }
             Change::Deleted => self.went(key, meta),
+        }
+    }
+
+    /// What changed may be counted by a quota of its namespace.
+    fn count(&mut self, key: &Key) {
+        let place = namespace_of(key);
+        if self.quotas.contains_key(&place) {
+            self.lanes.add(&place.0, Work::Quota(place.1));
         }
     }
 
@@ -245,6 +290,13 @@ impl State {
             self.owners.lock().add(key, &meta.owners);
             self.lanes.add(space, Work::Dependent(key.clone()));
         }
+        let protected = matches!(&*key.collection.resource, protection::CLAIMS | protection::VOLUMES);
+        if protected && meta.deleting && meta.finalizers {
+            if &*key.collection.resource == protection::CLAIMS {
+                self.in_use.insert(key.clone());
+            }
+            self.lanes.add(space, Work::Unused(key.clone()));
+        }
         if meta.deleting && meta.finalizers {
             self.lanes.add(space, Work::Waiting(key.clone()));
         }
@@ -262,6 +314,18 @@ impl State {
         }
         for dependent in orphaned {
             self.lanes.add(space, Work::Dependent(dependent));
+        }
+        match &*key.collection.resource {
+            quota::QUOTAS => {
+                if let Entry::Occupied(mut held) = self.quotas.entry(namespace_of(key)) {
+                    *held.get_mut() -= 1;
+                    if *held.get() == 0 {
+                        held.remove();
+                    }
+                }
+            }
+            protection::CLAIMS => drop(self.in_use.remove(key)),
+            _ => {}
         }
         let furniture = (&*key.collection.resource, &*key.name);
         let furniture = matches!(furniture, ("configmaps", namespace::ROOT_CA) | ("serviceaccounts", "default"));
@@ -306,12 +370,28 @@ impl State {
             // The space went away, and with it the work.
             Err(_) if !self.server.has_space(&SpaceName::from(&*space)) => {
                 self.emptying.retain(|(held, _)| *held != space);
+                self.quotas.retain(|(held, _), _| *held != space);
+                self.in_use.retain(|claim| claim.collection.space != space);
             }
             Err(failure) => {
                 tracing::debug!(%space, ?work, %failure, "will try again");
                 self.failed.insert((space, work));
             }
         }
+    }
+}
+
+/// The space and the namespace of an object.
+fn namespace_of(key: &Key) -> (Arc<str>, Arc<str>) {
+    (key.collection.space.clone(), key.namespace.clone())
+}
+
+/// Who lets claims and volumes go, as a stock server names it.
+fn protector(key: &Key) -> &'static str {
+    if &*key.collection.resource == protection::CLAIMS {
+        "pvc-protection-controller"
+    } else {
+        "pv-protection-controller"
     }
 }
 
@@ -330,6 +410,8 @@ async fn attempt(server: &Server, owners: &Mutex<Owners>, space: &str, work: &Wo
         Work::Dependent(key) => garbage::check(&caller("generic-garbage-collector"), server, key).await?,
         Work::Waiting(key) => garbage::release(&caller("generic-garbage-collector"), server, owners, key).await?,
         Work::Sign(name) => signer::sign(&caller("certificate-controller"), server, name).await?,
+        Work::Quota(namespace) => quota::count(&caller("resourcequota-controller"), server, namespace).await?,
+        Work::Unused(key) => protection::release(&caller(protector(key)), server, key).await?,
         Work::Expired(key, revision) => expiry::expire(server, key, *revision)?,
     }
     Ok(Outcome::Done)

@@ -25,6 +25,7 @@ async fn namespaces_end_through_finalize() {
 #[tokio::test]
 async fn pods_without_nodes() {
     let world = World::new();
+    world.account().await;
     let pods = "/api/v1/namespaces/default/pods";
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "c"}]}});
     let made = world.post(pods, pod.clone()).await.is(201);

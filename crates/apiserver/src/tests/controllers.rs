@@ -7,7 +7,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const EVENTS: &str = "/api/v1/namespaces/default/events";
 
 /// Runs the controllers until the guard is dropped.
-fn controllers(server: &Server) -> DropGuard {
+pub(super) fn controllers(server: &Server) -> DropGuard {
     let end = CancellationToken::new();
     let (running, ended) = (server.clone(), end.clone());
     tokio::spawn(async move { running.run_controllers(ended).await });

@@ -1,5 +1,6 @@
 //! The API, asked in-process over the memory engine.
 
+mod admission;
 mod builtins;
 mod controllers;
 mod definitions;
@@ -101,6 +102,12 @@ impl World {
     async fn patch(&self, path: &str, kind: &str, body: Value) -> Answer {
         let media = format!("application/{kind}");
         self.raw("PATCH", path, &[("content-type", &media)], body.to_string()).await
+    }
+
+    /// Creates the account of Pods in `default`, as the controllers would.
+    async fn account(&self) {
+        let account = json!({"metadata": {"name": "default"}});
+        self.post("/api/v1/namespaces/default/serviceaccounts", account).await.is(201);
     }
 
     /// Creates a ConfigMap in `default`.

@@ -333,6 +333,7 @@ async fn roles_that_every_space_has() {
 #[tokio::test]
 async fn a_delete_whose_conditions_cannot_be_read_deletes_nothing() {
     let world = World::new();
+    world.account().await;
     world.config_map("a").await;
     let path = format!("{CONFIG_MAPS}/a");
     for (query, options, code, reason) in [

@@ -2,9 +2,9 @@
 //! what else is in the space.
 
 use crate::call::Call;
-use crate::crd;
 use crate::respond::Result;
 use crate::tokens::{self, Account, Bound};
+use crate::{crd, priorities};
 use api::{Object, Reason, Status};
 use machinery::strategy;
 use serde_json::{Value, json};
@@ -43,6 +43,10 @@ pub(super) fn deletable(call: &Call, name: &str) -> Result<()> {
     if &*call.kind.collection == "namespaces" && IMMORTAL.contains(&name) {
         let status = Status::forbidden(&call.kind.group_resource, name, "this namespace may not be deleted");
         return Err(status.into());
+    }
+    if &*call.kind.collection == priorities::COLLECTION && priorities::get(name).is_some() {
+        let why = "this is a system priority class and cannot be deleted";
+        return Err(Status::forbidden(&call.kind.group_resource, name, why).into());
     }
     Ok(())
 }

@@ -147,15 +147,24 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
     warnings.extend(metadata::dedupe_owners(&mut object));
     object.set_meta("creationTimestamp", call.server.now().to_string());
     fields::complete(&call.kind, &mut object);
+    admit::given(call, &mut object);
     let admitted = admission::interested(call, Operation::Create);
     if admitted {
         admit::namespace(call, object.name())?;
+        if !tracked {
+            // Whoever writes owns what they said, and nothing of what admission adds.
+            let owned = prepared(call, object.clone(), None, options, false);
+            if let Some(owned) = owned.meta("managedFields") {
+                object.set_meta("managedFields", owned.clone());
+            }
+        }
         object.set_meta("uid", random::uid());
-        object = mutated(call, Operation::Create, object, None, options, tracked, &mut warnings).await?;
+        object = mutated(call, Operation::Create, object, None, options, &mut warnings).await?;
         addressed(call, &mut object)?;
         fields::complete(&call.kind, &mut object);
+        admit::given(call, &mut object);
     }
-    admit::given(call, &mut object);
+    let tracked = tracked || admitted;
     let generated =
         object.name().is_empty().then(|| object.meta("generateName")?.as_str().map(str::to_owned)).flatten();
     for attempt in 0.. {
@@ -168,7 +177,11 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         if admitted {
             object = validated(call, Operation::Create, object, None, options, &mut warnings).await?;
         }
-        match commit(call, Expect::Absent, object.clone(), options.dry_run, None) {
+        // Held until the write is in the store.
+        let charge = admission::quota::charge(call, Operation::Create, &object, None)?;
+        let outcome = commit(call, Expect::Absent, object.clone(), options.dry_run, None);
+        drop(charge);
+        match outcome {
             Ok(entry) => return Ok(Written { entry, created: true, warnings }),
             Err(CommitError::Conflict { .. }) if generated.is_some() && attempt < GENERATED_ATTEMPTS_MAX => {}
             Err(CommitError::Conflict { held, .. }) => {
@@ -252,24 +265,27 @@ pub(crate) async fn update(
 ) -> Result<Written> {
     for _ in 0..ATTEMPTS_MAX {
         let old = present::tree(&call.kind, &live)?;
-        let decided = decide.decide(&old)?;
-        let mut decided = decided;
+        let mut decided = decide.decide(&old)?;
         let mut warnings = std::mem::take(&mut decided.warnings);
         conditions(call, &live, &old, &decided)?;
         let admitted = admission::interested(call, Operation::Update);
-        if admitted {
-            let Decided { object, tracked, .. } = &mut decided;
-            let mut new = std::mem::take(object);
-            addressed(call, &mut new)?;
-            metadata::keep(&old, &mut new);
-            fields::complete(&call.kind, &mut new);
-            *object = mutated(call, Operation::Update, new, Some(&old), options, *tracked, &mut warnings).await?;
-        }
         let mut object = changed(call, &old, decided, options, part)?;
+        if admitted {
+            let object_now = mutated(call, Operation::Update, object, Some(&old), options, &mut warnings).await?;
+            // Ownership of fields is settled: nobody comes to own what admission changes.
+            let decided =
+                Decided { object: object_now, warnings: Vec::new(), tracked: true, must_be_conditional: false };
+            object = changed(call, &old, decided, options, part)?;
+        }
+        refuse_invalid(call, &mut object, Some(&old))?;
+        escalation::check(call, &object, Some(&old))?;
         if admitted {
             object = validated(call, Operation::Update, object, Some(&old), options, &mut warnings).await?;
         }
-        match commit_change(call, &live, object, options.dry_run) {
+        let charge = admission::quota::charge(call, Operation::Update, &object, Some(&old))?;
+        let outcome = commit_change(call, &live, object, options.dry_run);
+        drop(charge);
+        match outcome {
             Ok(entry) => return Ok(Written { entry, created: false, warnings }),
             Err(CommitError::Conflict { held: Some(held), .. }) => live = held,
             Err(CommitError::Conflict { held: None, .. }) => {
@@ -282,34 +298,29 @@ pub(crate) async fn update(
     Err(Status::conflict(&call.kind.group_resource, &call.target.name, Status::STALE).into())
 }
 
-/// What the mutating steps of admission make of an object. If ownership of fields is settled already, the writer comes to
-/// own what they changed.
+/// What the mutating steps of admission make of an object.
 async fn mutated(
     call: &Call,
     operation: Operation,
     object: Object,
     old: Option<&Object>,
     options: &WriteOptions,
-    tracked: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Object> {
-    let before = tracked.then(|| object.clone());
+    let owned = object.meta("managedFields").cloned();
     let mut review =
         Review::new(call, operation, options.dry_run, options.to_value(operation, call.verb == Verb::Patch));
     review.object = Some(object);
     review.old = old;
     admission::mutate(&mut review).await?;
-    let mut object = review.object.unwrap_or_default();
-    of_kind(call, &mut object)?;
     warnings.append(&mut review.warnings);
-    match before {
-        Some(before) if before != object => {
-            let none = FieldSet::new();
-            let writer = writer(call, options, &none);
-            Ok(machinery::apply::update(Some(&before), object, &writer, call.kind.schema().as_ref()))
-        }
-        _ => Ok(object),
+    let object = review.object.unwrap_or_default();
+    // Whoever changed it may have made of it what the kind does not have.
+    let Draft { mut object, .. } = draft(call, object, Vec::new(), FieldValidation::Ignore)?;
+    if let Some(owned) = owned.filter(|_| !object.meta("managedFields").is_some_and(Value::is_array)) {
+        object.set_meta("managedFields", owned);
     }
+    Ok(object)
 }
 
 /// The object, if the validating steps of admission let it pass.
@@ -420,8 +431,6 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
     if kind.rules.counts_generation && differs(old, &new, kind.rules.status) {
         new.set_meta("generation", old.generation() + 1);
     }
-    refuse_invalid(call, &mut new, Some(old))?;
-    escalation::check(call, &new, Some(old))?;
     Ok(new)
 }
 
