@@ -76,7 +76,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
         _ => {
             let rule = broken(QUALIFIED_RULE, QUALIFIED, &["MyName", "my.name", "123-abc"]);
             problems.push(format!(
-                "a qualified name {rule} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+                "a valid label key {rule} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             ));
             return problems;
         }

@@ -80,9 +80,10 @@ const KINDS: &[(&str, &str, u8)] = &[
     ("rbac.authorization.k8s.io", "ClusterRoleBinding", CREATE),
     ("rbac.authorization.k8s.io", "Role", CREATE),
     ("rbac.authorization.k8s.io", "RoleBinding", CREATE),
-    ("resource.k8s.io", "DeviceClass", GENERATION),
-    ("resource.k8s.io", "ResourceClaim", STATUS),
-    ("resource.k8s.io", "ResourceSlice", GENERATION),
+    ("resource.k8s.io", "DeviceClass", GENERATION | RETURNS),
+    ("resource.k8s.io", "ResourceClaim", STATUS | RETURNS),
+    ("resource.k8s.io", "ResourceClaimTemplate", RETURNS),
+    ("resource.k8s.io", "ResourceSlice", GENERATION | RETURNS),
     ("scheduling.k8s.io", "PriorityClass", GENERATION),
     ("storage.k8s.io", "CSIDriver", GENERATION | CONDITIONAL | RETURNS),
     ("storage.k8s.io", "CSINode", CONDITIONAL | RETURNS),
@@ -127,6 +128,11 @@ pub fn prepare_create(group: &str, kind: &str, object: &mut Object) {
             let class = quality(&object.0);
             object.0.insert("status".into(), json!({"phase": "Pending", "qosClass": class}));
         }
+        // A name is all that a range of limits may do without: it gets one that nothing else has.
+        ("", "LimitRange") if object.name().is_empty() => {
+            let name = object.uid().to_owned();
+            object.set_meta("name", name);
+        }
         ("", "PersistentVolumeClaim") => {
             add_finalizer(object, "kubernetes.io/pvc-protection");
             object.0.insert("status".into(), json!({"phase": "Pending"}));
@@ -135,6 +141,7 @@ pub fn prepare_create(group: &str, kind: &str, object: &mut Object) {
             add_finalizer(object, "kubernetes.io/pv-protection");
             object.0.insert("status".into(), json!({"phase": "Pending"}));
         }
+        ("", "Node") => not_ready(object),
         ("batch", "Job") => job_selector(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             let stored: Vec<&str> = objects_at(&object.0, "spec.versions")
@@ -185,6 +192,17 @@ pub fn prepare_update(group: &str, kind: &str, old: &Object, new: &mut Object) {
             }
         }
         _ => {}
+    }
+}
+
+/// A node takes no Pods until a controller has seen that it is ready.
+fn not_ready(node: &mut Object) {
+    const TAINT: &str = "node.kubernetes.io/not-ready";
+    let Value::Object(spec) = node.0.entry("spec").or_insert_with(|| json!({})) else { return };
+    if let Value::Array(taints) = spec.entry("taints").or_insert_with(|| json!([]))
+        && !taints.iter().any(|taint| taint["key"] == TAINT && taint["effect"] == "NoSchedule")
+    {
+        taints.push(json!({"key": TAINT, "effect": "NoSchedule"}));
     }
 }
 

@@ -81,6 +81,11 @@ pub(super) fn create(call: &Call, object: &mut Object) {
         _ => {}
     }
     strategy::prepare_create(&kind.served.group, &kind.served.kind, object);
+    if &*kind.collection == "persistentvolumes"
+        && let Some(Value::Object(status)) = object.0.get_mut("status")
+    {
+        status.insert("lastPhaseTransitionTime".into(), call.server.now().to_string().into());
+    }
 }
 
 /// Fills in what the server decides of a changed object.

@@ -76,6 +76,14 @@ pub(super) fn problems(kind: &Kind, object: &Object) -> Vec<Cause> {
         cause("FieldValueInvalid", field, format!("Invalid value: {value:?}: {why}"))
     };
     let object_name = object.name();
+    let base = object.meta("generateName").and_then(Value::as_str).unwrap_or("");
+    if !base.is_empty() {
+        // What follows the base makes a good end of it.
+        let whole = base.strip_suffix('-').map_or_else(|| base.to_owned(), |base| format!("{base}a"));
+        for why in name_problems(kind, &whole) {
+            causes.push(invalid("metadata.generateName", base, &why));
+        }
+    }
     if object_name.is_empty() {
         causes.push(cause("FieldValueRequired", "metadata.name", "Required value: name or generateName is required"));
     } else {
@@ -198,9 +206,16 @@ fn owner_problems(object: &Object) -> Vec<Cause> {
 /// Which names a kind takes.
 fn name_problems(kind: &Kind, text: &str) -> Vec<String> {
     match &*kind.collection {
-        "namespaces" => name::dns_label(text),
-        "services" => name::dns_1035_label(text),
-        "apiservices.apiregistration.k8s.io" => name::path_segment(text),
+        "namespaces" | "services" | "statefulsets.apps" => name::dns_label(text),
+        // Those written through the core group have any name that a path can hold.
+        "events" if kind.served.group.is_empty() => name::path_segment(text),
+        "apiservices.apiregistration.k8s.io"
+        | "certificatesigningrequests.certificates.k8s.io"
+        | "poddisruptionbudgets.policy" => name::path_segment(text),
+        "ipaddresses.networking.k8s.io" if text.parse::<std::net::IpAddr>().is_ok() => Vec::new(),
+        "ipaddresses.networking.k8s.io" => {
+            vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()]
+        }
         collection if collection.ends_with(".rbac.authorization.k8s.io") => name::path_segment(text),
         _ => name::dns_subdomain(text),
     }

@@ -114,7 +114,7 @@ fn is_registered(api_version: &str, kind: &str) -> bool {
 /// Checks that name and namespace of a body are those of the path, and fills them in where they are left out.
 pub(crate) fn addressed(call: &Call, object: &mut Object) -> Result<()> {
     let namespace = &call.target.namespace;
-    if !object.namespace().is_empty() && object.namespace() != namespace {
+    if !object.namespace().is_empty() && object.namespace() != namespace && call.kind.served.namespaced {
         let message = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Status::bad_request(message).into());
     }
@@ -138,7 +138,8 @@ pub(crate) fn addressed(call: &Call, object: &mut Object) -> Result<()> {
 /// Decides what a new object becomes, and commits it. `tracked` says that ownership of fields is settled already.
 pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tracked: bool) -> Result<Written> {
     let Draft { mut object, mut warnings } = draft;
-    if !object.resource_version().is_empty() && !tracked {
+    // What a dry run does not write, it does not refuse.
+    if !object.resource_version().is_empty() && !tracked && !options.dry_run {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created").into());
     }
     addressed(call, &mut object)?;
@@ -384,7 +385,11 @@ pub(crate) fn other_uid(call: &Call, asked: &str, held: &str) -> String {
 
 /// 422 on the object of the request.
 pub(crate) fn invalid(call: &Call, name: &str, causes: Vec<api::Cause>) -> Failure {
-    Status::invalid(&call.kind.served.group, &call.kind.served.kind, name, causes).into()
+    // Of a kind that is served in two groups, the stock server names the one that it stores.
+    let stored = &call.kind.served.stored_as;
+    let group = stored.split_once('/').map_or("", |(group, _)| group);
+    let group = if call.kind.custom.is_some() { &call.kind.served.group } else { group };
+    Status::invalid(group, &call.kind.served.kind, name, causes).into()
 }
 
 /// The object as it will be stored, at the version of the request.

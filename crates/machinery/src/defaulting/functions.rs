@@ -22,22 +22,39 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("core.v1.LimitRangeItem", limit_range),
     ("core.v1.ReplicationController", replication_controller),
     ("apps.v1.StatefulSet", claim_templates),
+    ("autoscaling.v1.HorizontalPodAutoscaler", processor_use),
     ("batch.v1.Job", job),
     ("apiextensions.v1.CustomResourceDefinition", definition_names),
 ];
 
-/// `Always` for `latest`, which is also what an image without tag and digest means.
+/// `Always` for `latest`, which is also what an image without tag and digest means. What is no reference of an image has
+/// no tag.
 fn policy_of_image(image: &str) -> &'static str {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    let last = name.rsplit('/').next().unwrap_or(name);
-    match last.split_once(':') {
-        Some((_, "latest")) => "Always",
-        Some(_) => "IfNotPresent",
-        None if digest.is_some() => "IfNotPresent",
-        // An image that cannot be read has no tag, not `latest`.
-        None if image.is_empty() => "IfNotPresent",
-        None => "Always",
+    let start = name.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match name[start..].split_once(':') {
+        Some((_, tag)) => (&name[..name.len() - tag.len() - 1], Some(tag)),
+        None => (name, None),
+    };
+    match tag {
+        Some("latest") if is_repository(name) => "Always",
+        None if digest.is_none() && is_repository(name) => "Always",
+        _ => "IfNotPresent",
     }
+}
+
+/// Whether the text names a repository of images: parts in lower case, after the host if there is one.
+fn is_repository(name: &str) -> bool {
+    let is_host = |text: &str| text == "localhost" || text.contains(['.', ':']) || text != text.to_lowercase();
+    let path = match name.split_once('/') {
+        Some((host, path)) if is_host(host) => path,
+        _ => name,
+    };
+    path.split('/').all(|part| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let ends = part.bytes().next().is_some_and(inner) && part.bytes().last().is_some_and(inner);
+        ends && part.bytes().all(|b| inner(b) || matches!(b, b'.' | b'_' | b'-'))
+    })
 }
 
 fn pull_policy(container: &mut Fields) {
@@ -246,6 +263,16 @@ fn job(job: &mut Fields) {
     }
     if let (Some(labels), true) = (template_labels(job), is_blank(at_path(job, "metadata.labels"))) {
         set_path(job, "metadata.labels", labels);
+    }
+}
+
+/// What the second version does of an autoscaler without metrics. The first has no field for others than this one, and
+/// keeps them in an annotation.
+fn processor_use(autoscaler: &mut Fields) {
+    let annotations = at_path(autoscaler, "metadata.annotations");
+    let others = annotations.and_then(|annotations| annotations.get("autoscaling.alpha.kubernetes.io/metrics"));
+    if others.is_none() && at_path(autoscaler, "spec.targetCPUUtilizationPercentage").is_none() {
+        set_path(autoscaler, "spec.targetCPUUtilizationPercentage", 80.into());
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A row says: where a definition is met, and a condition holds, a path gets a value. Definitions are keyed by the last
 //! three parts of their names, so that what is said of a Container holds wherever one is embedded. What a row cannot say
-//! is a named function beside it. Custom resources are defaulted by [`crate::schema::default`].
+//! is a named function beside it. Before and after that, zeros are treated as Go writes them. Custom resources are defaulted by [`crate::schema::default`].
 
+mod fields;
 mod functions;
 mod rows;
 mod zero;
@@ -48,7 +49,12 @@ static DEFINITIONS: LazyLock<HashMap<&'static str, Definition>> = LazyLock::new(
 
 fn object(map: &mut Fields, at: NodeId, set: &Schemas) {
     let node = set.node(at);
-    if let Some(definition) = node.definition.as_deref().and_then(|name| DEFINITIONS.get(last_three(name))) {
+    let name = node.definition.as_deref().map(last_three);
+    let Form::Object { properties, additional } = &node.form else { return };
+    if let Some(name) = name {
+        fields::before(map, name, properties, set);
+    }
+    if let Some(definition) = name.and_then(|name| DEFINITIONS.get(name)) {
         if let Some(function) = definition.function {
             function(map);
         }
@@ -58,7 +64,9 @@ fn object(map: &mut Fields, at: NodeId, set: &Schemas) {
             }
         }
     }
-    let Form::Object { properties, additional } = &node.form else { return };
+    if let Some(name) = name {
+        fields::after(map, name);
+    }
     for (key, value) in map {
         if matches!(value, Value::Object(_) | Value::Array(_))
             && let Some(&child) = properties.get(key.as_str()).or(additional.as_ref())

@@ -20,14 +20,16 @@ fn definitions() -> Arc<Schemas> {
         "io.k8s.api.core.v1.PersistentVolumeClaimSpec": object(json!({})),
         "io.k8s.api.core.v1.Pod": object(json!({"spec": to("core.v1.PodSpec")})),
         "io.k8s.api.core.v1.PodTemplateSpec": object(json!({"spec": to("core.v1.PodSpec")})),
-        "io.k8s.api.core.v1.PodSpec": object(json!({"containers": list("core.v1.Container"), "volumes": list("core.v1.Volume")})),
+        "io.k8s.api.core.v1.PodSpec": object(json!({"containers": list("core.v1.Container"), "volumes": list("core.v1.Volume"),
+            "hostNetwork": {"type": "boolean"}, "nodeName": {"type": "string"}, "automountServiceAccountToken": {"type": "boolean"}})),
         "io.k8s.api.core.v1.Container": object(json!({"ports": list("core.v1.ContainerPort"), "livenessProbe": to("core.v1.Probe")})),
         "io.k8s.api.core.v1.ContainerPort": object(json!({})),
         "io.k8s.api.core.v1.Probe": object(json!({"httpGet": to("core.v1.HTTPGetAction")})),
         "io.k8s.api.core.v1.HTTPGetAction": object(json!({})),
         "io.k8s.api.core.v1.Volume": object(json!({"secret": to("core.v1.SecretVolumeSource")})),
         "io.k8s.api.core.v1.SecretVolumeSource": object(json!({})),
-        "io.k8s.api.core.v1.Service": object(json!({"spec": to("core.v1.ServiceSpec")})),
+        "io.k8s.api.core.v1.Service": object(json!({"spec": to("core.v1.ServiceSpec"), "status": to("core.v1.ServiceStatus")})),
+        "io.k8s.api.core.v1.ServiceStatus": object(json!({})),
         "io.k8s.api.core.v1.ServiceSpec": object(json!({"ports": list("core.v1.ServicePort")})),
         "io.k8s.api.core.v1.ServicePort": object(json!({})),
         "io.k8s.api.core.v1.Secret": object(json!({})),
@@ -74,7 +76,7 @@ fn deployments_and_what_they_embed() {
         json!({"spec": {"replicas": 0, "template": {"spec": {
             "containers": [{"name": "a", "image": "nginx", "ports": [{"containerPort": 80}], "livenessProbe": {"httpGet": {"port": 80}}}],
             "volumes": [{"name": "v"}, {"name": "s", "secret": {"secretName": "s"}}]}}}}),
-        json!({"status": {}, "spec": {"replicas": 0, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
+        json!({"status": {}, "spec": {"replicas": 0, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600, "selector": null,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
             "template": {"metadata": {}, "spec": {
                 "dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "securityContext": {},
@@ -92,12 +94,27 @@ fn deployments_and_what_they_embed() {
 }
 
 #[test]
+fn zeros_are_written_as_go_writes_them() {
+    let defaulted = |spec: Value| {
+        let mut value = json!({"spec": spec});
+        apply_defaults(&mut value, &definitions().named("io.k8s.api.core.v1.Pod").unwrap());
+        value["spec"].clone()
+    };
+    assert_eq!(defaulted(json!({}))["containers"], Value::Null);
+    assert_eq!(defaulted(json!({"containers": []}))["containers"], Value::Null);
+    let pod = defaulted(json!({"hostNetwork": false, "nodeName": "", "automountServiceAccountToken": false}));
+    assert_eq!(pod.get("hostNetwork"), None);
+    assert_eq!(pod.get("nodeName"), None);
+    assert_eq!(pod["automountServiceAccountToken"], false);
+}
+
+#[test]
 fn stateful_sets() {
     check(
         "apps.v1.StatefulSet",
         json!({"spec": {"volumeClaimTemplates": [{"spec": {}}]}}),
         json!({"status": {"replicas": 0, "availableReplicas": 0}, "spec": {"replicas": 1, "revisionHistoryLimit": 10,
-            "podManagementPolicy": "OrderedReady",
+            "podManagementPolicy": "OrderedReady", "selector": null, "serviceName": "", "template": {},
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
             "volumeClaimTemplates": [{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": {"phase": "Pending"},
@@ -225,6 +242,6 @@ fn the_rest() {
         "v1.CustomResourceDefinition",
         json!({"spec": {"names": {"kind": "CronTab", "plural": "crontabs"}}}),
         json!({"spec": {"names": {"kind": "CronTab", "plural": "crontabs", "singular": "crontab", "listKind": "CronTabList"},
-            "conversion": {"strategy": "None"}}}),
+            "conversion": {"strategy": "None"}}, "status": {}}),
     );
 }

@@ -273,6 +273,7 @@ fn keeps_empty(node: &Node, field: &str) -> bool {
 fn zero(node: &Node) -> Value {
     match node.form {
         Form::String if matches!(special(node), Special::None) => "".into(),
+        Form::String if matches!(special(node), Special::Quantity) => "0".into(),
         Form::Integer | Form::Number => 0.into(),
         Form::Boolean => false.into(),
         Form::Object { additional: None, .. } if !matches!(special(node), Special::Opaque) => Map::new().into(),

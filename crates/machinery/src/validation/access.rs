@@ -1,12 +1,12 @@
-//! Kinds that say who may do what, and who stands in the way of a write.
+//! Kinds that say who may do what, and who serves what.
 
+use super::admission::webhooks;
 use super::workloads::selector;
 use super::{Causes, Check, Fields, each, needed, port};
 use crate::field::{self, Path, int_at, list_at, object_at, objects_at, text_at};
 use crate::name;
 use base64::Engine as _;
 use serde_json::Value;
-use std::collections::BTreeSet;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";
@@ -108,7 +108,7 @@ fn binding(object: &Fields, namespaced: bool, kinds: &[&str], out: &mut Causes) 
                 if !group.is_empty() {
                     out.push(field::not_supported(&path.field("apiGroup"), &group.into(), [""]));
                 }
-                if !namespaced || text_at(subject, "namespace").is_empty() {
+                if !namespaced {
                     needed(out, subject, &path, &["namespace"]);
                 }
             }
@@ -120,93 +120,6 @@ fn binding(object: &Fields, namespaced: bool, kinds: &[&str], out: &mut Causes) 
             _ => {
                 let supported = ["ServiceAccount", "User", "Group"];
                 out.push(field::not_supported(&path.field("kind"), &kind.into(), supported));
-            }
-        }
-    }
-}
-
-fn webhooks(object: &Fields, out: &mut Causes) {
-    let list = Path::ROOT.field("webhooks");
-    let mut names = BTreeSet::new();
-    for (index, hook) in objects_at(object, "webhooks").enumerate() {
-        let path = list.index(index);
-        let text = text_at(hook, "name");
-        if text.is_empty() {
-            out.push(field::required(&path.field("name"), ""));
-        } else {
-            let mut problems = name::dns_subdomain(text);
-            if problems.is_empty() && text.split('.').count() < 3 {
-                problems.push("should be a domain with at least three segments separated by dots".into());
-            }
-            each(out, &path.field("name"), text, problems);
-            if !names.insert(text) {
-                out.push(field::duplicate(&path.field("name"), &text.into()));
-            }
-        }
-        if let Some(seconds) = int_at(hook, "timeoutSeconds").filter(|seconds| !(1..=30).contains(seconds)) {
-            let why = "the timeout value must be between 1 and 30 seconds";
-            out.push(field::invalid(&path.field("timeoutSeconds"), &seconds.into(), why));
-        }
-        let versions: Vec<&str> = list_at(hook, "admissionReviewVersions").iter().filter_map(Value::as_str).collect();
-        let versions_path = path.field("admissionReviewVersions");
-        if versions.is_empty() {
-            out.push(field::required(&versions_path, "must specify one of v1, v1beta1"));
-        } else if !versions.iter().any(|version| matches!(*version, "v1" | "v1beta1")) {
-            let why = "must include at least one of v1, v1beta1";
-            out.push(field::invalid(&versions_path, &versions.clone().into(), why));
-        }
-        if matches!(text_at(hook, "sideEffects"), "Some" | "Unknown") {
-            let value = text_at(hook, "sideEffects").into();
-            out.push(field::not_supported(&path.field("sideEffects"), &value, ["None", "NoneOnDryRun"]));
-        }
-        for selected in ["namespaceSelector", "objectSelector"] {
-            selector(hook.get(selected), &path.field(selected), out);
-        }
-        let rules = path.field("rules");
-        for (index, rule) in objects_at(hook, "rules").enumerate() {
-            needed(out, rule, &rules.index(index), &["apiGroups", "apiVersions", "resources", "operations"]);
-        }
-        if let Some(config) = object_at(hook, "clientConfig") {
-            client_config(config, &path.field("clientConfig"), out);
-        }
-    }
-}
-
-/// How to reach a webhook: by URL, or by Service.
-pub(crate) fn client_config(config: &Fields, path: &Path<'_>, out: &mut Causes) {
-    let url = text_at(config, "url");
-    let service = object_at(config, "service");
-    match (url.is_empty(), service) {
-        (true, None) | (false, Some(_)) => {
-            out.push(field::required(path, "exactly one of url or service is required"));
-        }
-        (false, None) => {
-            let path = path.field("url");
-            if !url.starts_with("https://") {
-                let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-                let why = format!(
-                    "'https' is the only allowed URL scheme; {scheme:?} is not; desired format: https://host[/path]"
-                );
-                out.push(field::invalid_text(&path, url, &why));
-            } else if url.contains('#') {
-                out.push(field::invalid_text(&path, url, "fragments are not permitted in the URL"));
-            } else if url.contains('?') {
-                out.push(field::invalid_text(&path, url, "query parameters are not permitted in the URL"));
-            }
-        }
-        (true, Some(service)) => {
-            let path = path.field("service");
-            for name in ["name", "namespace"] {
-                if text_at(service, name).is_empty() {
-                    out.push(field::required(&path.field(name), &format!("service {name} is required")));
-                }
-            }
-            if let Some(number) = int_at(service, "port") {
-                port(out, &path.field("port"), number);
-            }
-            let below = text_at(service, "path");
-            if !below.is_empty() && !below.starts_with('/') {
-                out.push(field::invalid_text(&path.field("path"), below, "must start with a '/'"));
             }
         }
     }
@@ -224,8 +137,11 @@ fn signing_request(object: &Fields, out: &mut Causes) {
         && !decoded.starts_with(b"-----BEGIN NEW CERTIFICATE REQUEST-----")
     {
         let why = "PEM block type must be CERTIFICATE REQUEST";
-        let shown = String::from_utf8_lossy(&decoded).into_owned();
-        out.push(field::invalid_text(&path.field("request"), &shown, why));
+        let shown = match spec.get("request") {
+            None | Some(Value::Null) => Value::Null,
+            Some(_) => String::from_utf8_lossy(&decoded).into_owned().into(),
+        };
+        out.push(field::invalid(&path.field("request"), &shown, why));
     }
     let usages = list_at(spec, "usages");
     if usages.is_empty() {
@@ -267,5 +183,69 @@ fn lease(object: &Fields, out: &mut Causes) {
     if let Some(count) = int_at(object, "spec.leaseTransitions").filter(|count| *count < 0) {
         let why = "must be greater than or equal to 0";
         out.push(field::invalid(&path.field("leaseTransitions"), &count.into(), why));
+    }
+}
+
+/// A group of APIs that another server serves, which is named after its group and version.
+pub(super) fn api_service(object: &Fields, root: &Path<'_>, out: &mut Causes) {
+    let empty = Fields::new();
+    let spec = object_at(object, "spec").unwrap_or(&empty);
+    let (group, version) = (text_at(spec, "group"), text_at(spec, "version"));
+    let metadata = root.field("metadata");
+    let wanted = format!("{version}.{group}");
+    for name in ["generateName", "name"] {
+        let text = text_at(object, &format!("metadata.{name}"));
+        if text != wanted && !text.is_empty() {
+            let why = format!("must be `spec.version+\".\"+spec.group`: {}", field::quote(&wanted));
+            out.push(field::invalid_text(&metadata.field(name), text, &why));
+        }
+    }
+    let path = root.field("spec");
+    if !group.is_empty() {
+        each(out, &path.field("group"), group, name::dns_subdomain(group));
+    } else if version != "v1" {
+        let why = "only v1 may have an empty group and it better be legacy kube";
+        out.push(field::required(&path.field("group"), why));
+    }
+    each(out, &path.field("version"), version, name::dns_1035_label(version));
+    for (name, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)] {
+        let number = int_at(spec, name).unwrap_or(0);
+        if !(1..=most).contains(&number) {
+            let why = format!("must be positive and less than {most}");
+            out.push(field::invalid(&path.field(name), &number.into(), &why));
+        }
+    }
+    let (authority, insecure) = (text_at(spec, "caBundle"), field::flag_at(spec, "insecureSkipTLSVerify"));
+    match object_at(spec, "service") {
+        None => {
+            if !authority.is_empty() {
+                let (place, why) = (path.field("caBundle"), "local APIServices may not have a caBundle");
+                out.push(field::invalid(&place, &format!("{} bytes", authority.len() / 4 * 3).into(), why));
+            }
+            if insecure {
+                let why = "local APIServices may not have insecureSkipTLSVerify";
+                out.push(field::invalid(&path.field("insecureSkipTLSVerify"), &true.into(), why));
+            }
+        }
+        Some(service) => {
+            let place = path.field("service");
+            needed(out, service, &place, &["namespace", "name"]);
+            if let Some(number) = int_at(service, "port") {
+                port(out, &place.field("port"), number);
+            }
+            if insecure && !authority.is_empty() {
+                let why = "may not be true if caBundle is present";
+                out.push(field::invalid(&path.field("insecureSkipTLSVerify"), &true.into(), why));
+            }
+        }
+    }
+}
+
+/// The data of a revision is an object.
+pub(super) fn revision(object: &Fields, root: &Path<'_>, out: &mut Causes) {
+    match object.get("data") {
+        None | Some(Value::Null) => out.push(field::required(&root.field("data"), "data is mandatory")),
+        Some(Value::Object(_)) => {}
+        Some(_) => out.push(field::required(&root.field("data"), "data must be a valid JSON object")),
     }
 }

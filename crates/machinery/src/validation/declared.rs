@@ -5,9 +5,22 @@ use crate::field::{self, Path};
 use crate::schema::{Form, Node, NodeId, Schema, Schemas};
 use serde_json::Value;
 
-/// Fields that schemas require although the stock server takes objects without them: definition's last part, and field.
-const NOT_NEEDED: [(&str, &str); 4] =
-    [("EndpointSlice", "endpoints"), ("Event", "metadata"), ("Event", "involvedObject"), ("LimitRangeSpec", "limits")];
+/// Fields that schemas require, or enumerate, although the stock server takes objects without them, or says in other
+/// words, and of another field, what is wrong: definition's last part, and field.
+const NOT_CHECKED: [(&str, &str); 12] = [
+    ("CSINodeSpec", "drivers"),
+    ("CertificateSigningRequestSpec", "request"),
+    ("ControllerRevision", "data"),
+    ("DaemonSetSpec", "selector"),
+    ("EndpointAddress", "ip"),
+    ("EndpointSlice", "endpoints"),
+    ("LimitRangeItem", "type"),
+    ("LimitRangeSpec", "limits"),
+    ("PersistentVolumeClaimSpec", "accessModes"),
+    ("PersistentVolumeSpec", "accessModes"),
+    ("Event", "metadata"),
+    ("DeviceClaim", "requests"),
+];
 
 /// Appends what is missing, and what is none of the declared values. `.status` is not the client's, and not looked at.
 /// What another check has already said of a field is not said again.
@@ -24,7 +37,7 @@ pub(super) fn check(kind: &str, object: &Fields, schema: &Schema, out: &mut Caus
         }
     }
     for cause in walk.found {
-        if !out.iter().any(|said| said.field == cause.field && said.reason == cause.reason) {
+        if !out.iter().any(|said| said.field == cause.field) {
             out.push(cause);
         }
     }
@@ -46,6 +59,9 @@ impl Walk<'_> {
                 }
                 self.required(map, node, definition, path);
                 for (key, value) in map {
+                    if NOT_CHECKED.contains(&(definition, key)) {
+                        continue;
+                    }
                     if let Some(&child) = properties.get(key.as_str()) {
                         self.value(value, child, &path.field(key));
                     } else if let Some(child) = additional {
@@ -55,17 +71,25 @@ impl Walk<'_> {
             }
             (Value::Array(list), Form::Array { items }) => {
                 for (index, value) in list.iter().enumerate() {
+                    // An element is there, even if it is empty.
+                    self.enumerated(value, *items, &path.index(index));
                     self.value(value, *items, &path.index(index));
                 }
             }
             // Go cannot tell an empty text from none, so an enumeration does not forbid it.
-            (Value::String(text), _)
-                if !node.allowed.is_empty() && !text.is_empty() && !node.allowed.contains(value) =>
-            {
-                let allowed = node.allowed.iter().filter_map(Value::as_str).filter(|allowed| !allowed.is_empty());
-                self.found.push(field::not_supported(path, value, allowed));
-            }
+            (Value::String(text), _) if !text.is_empty() => self.enumerated(value, at, path),
             _ => {}
+        }
+    }
+
+    fn enumerated(&mut self, value: &Value, at: NodeId, path: &Path<'_>) {
+        let node = self.set.node(at);
+        if !node.allowed.is_empty()
+            && !node.allowed.contains(value)
+            && !self.found.iter().any(|said| said.field == path.to_string())
+        {
+            let allowed = node.allowed.iter().filter_map(Value::as_str).filter(|allowed| !allowed.is_empty());
+            self.found.push(field::not_supported(path, value, allowed));
         }
     }
 
@@ -73,7 +97,7 @@ impl Walk<'_> {
         let Form::Object { properties, .. } = &node.form else { return };
         for name in &node.required {
             let Some(child) = properties.get(name) else { continue };
-            if NOT_NEEDED.contains(&(definition, name)) {
+            if NOT_CHECKED.contains(&(definition, name)) {
                 continue;
             }
             // A missing number or flag is zero, which may be meant.

@@ -4,17 +4,22 @@
 //! are checked by [`crate::schema::check`].
 
 mod access;
+mod admission;
 mod cron;
 mod declared;
+mod devices;
+mod endpoints;
+mod flowcontrol;
 mod network;
 mod pods;
 mod resources;
+mod rows;
 mod storage;
 mod text;
 mod update;
 mod workloads;
 
-pub(crate) use access::client_config;
+pub(crate) use admission::client_config;
 
 use crate::field::{self, Path};
 use crate::schema::Schema;
@@ -31,6 +36,9 @@ pub fn validate_create(group: &str, kind: &str, object: &Object, schema: Option<
     let mut causes = Vec::new();
     for (_, _, check) in tables().filter(|(g, k, _)| *g == group && *k == kind) {
         check(&object.0, &mut causes);
+    }
+    for (_, _, rows) in rows::KINDS.iter().filter(|(g, k, _)| *g == group && *k == kind) {
+        rows::apply(rows, &object.0, &mut causes);
     }
     if let Some(schema) = schema {
         declared::check(kind, &object.0, schema, &mut causes);

@@ -1,5 +1,6 @@
 //! Services, Ingresses, policies of networks and disruptions, autoscalers.
 
+use super::endpoints::{NOT_A_CIDR, NOT_AN_IP};
 use super::text::wildcard_host;
 use super::workloads::selector;
 use super::{Causes, Check, Fields, each, needed, port, port_or_name};
@@ -93,8 +94,7 @@ fn service(object: &Fields, out: &mut Causes) {
         for (index, value) in list_at(spec, field).iter().enumerate() {
             let text = value.as_str().unwrap_or("");
             if !(is_ip(text) || (field == "clusterIPs" && text == "None")) {
-                let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-                out.push(field::invalid_text(&list.index(index), text, why));
+                out.push(field::invalid_text(&list.index(index), text, NOT_AN_IP));
             }
         }
     }
@@ -127,8 +127,7 @@ fn service(object: &Fields, out: &mut Causes) {
 
 fn cidr(out: &mut Causes, path: &Path<'_>, text: &str) {
     if holds_format("cidr", text) != Some(true) {
-        let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-        out.push(field::invalid_text(path, text, why));
+        out.push(field::invalid_text(path, text, NOT_A_CIDR));
     }
 }
 
@@ -149,7 +148,9 @@ fn endpoint_slice(object: &Fields, out: &mut Causes) {
                 "IPv6" => is_ip(text) && text.contains(':'),
                 _ => true,
             };
-            if !fits {
+            if !is_ip(text) && matches!(kind, "IPv4" | "IPv6") {
+                out.push(field::invalid_text(&path.index(index), text, NOT_AN_IP));
+            } else if !fits {
                 let why = format!("must be an {kind} address");
                 out.push(field::invalid_text(&path.index(index), text, &why));
             }
@@ -168,18 +169,19 @@ fn backend(backend: &Fields, path: &Path<'_>, out: &mut Causes) {
         }
         return;
     };
+    let whole = path;
     let path = path.field("service");
     match text_at(service, "name") {
         "" => out.push(field::required(&path.field("name"), "")),
-        text => each(out, &path.field("name"), text, name::dns_1035_label(text)),
+        text => each(out, &path.field("name"), text, name::dns_label(text)),
     }
     let (port_name, number) = (text_at(service, "port.name"), int_at(service, "port.number").unwrap_or(0));
     let port_path = path.field("port");
     match (port_name, number) {
-        ("", 0) => out.push(field::required(&path, "port name or number is required")),
+        ("", 0) => out.push(field::required(whole, "port name or number is required")),
         ("", number) => port(out, &port_path.field("number"), number),
         (text, 0) => each(out, &port_path.field("name"), text, super::text::port_name(text)),
-        _ => out.push(field::invalid_text(&path, "", "cannot set both port name & port number")),
+        _ => out.push(field::invalid_text(whole, "", "cannot set both port name & port number")),
     }
 }
 
@@ -191,7 +193,7 @@ fn ingress(object: &Fields, out: &mut Causes) {
     let default = object_at(spec, "defaultBackend");
     if rules.is_empty() && default.is_none() {
         let why = "either `defaultBackend` or `rules` must be specified";
-        out.push(field::invalid(&path, &json!([]), why));
+        out.push(field::invalid(&path, &Value::Null, why));
     }
     if let Some(fields) = default {
         backend(fields, &path.field("defaultBackend"), out);
@@ -388,8 +390,13 @@ fn autoscaler(object: &Fields, out: &mut Causes) {
         let why = "must be greater than or equal to 1";
         out.push(field::invalid(&path.field("minReplicas"), &least.into(), why));
     }
-    if most < 1 {
-        out.push(field::invalid(&path.field("maxReplicas"), &most.into(), "must be greater than 0"));
+    match most {
+        0 => out.push(field::required(&path.field("maxReplicas"), "must be set and greater than 0")),
+        ..0 => {
+            let why = "must be greater than or equal to 1";
+            out.push(field::invalid(&path.field("maxReplicas"), &most.into(), why));
+        }
+        _ => {}
     }
     if least.is_some_and(|least| most < least) {
         let why = "must be greater than or equal to `minReplicas`";
@@ -397,7 +404,14 @@ fn autoscaler(object: &Fields, out: &mut Causes) {
     }
     let empty = Fields::new();
     let target = object_at(spec, "scaleTargetRef").unwrap_or(&empty);
-    needed(out, target, &path.field("scaleTargetRef"), &["kind", "name"]);
+    let target_path = path.field("scaleTargetRef");
+    needed(out, target, &target_path, &["kind", "name"]);
+    let version = text_at(target, "apiVersion");
+    // Only one kind that can be scaled is of the group without a name.
+    if !version.contains('/') && text_at(target, "kind") != "ReplicationController" {
+        let why = "apiVersion must specify API group";
+        out.push(field::invalid_text(&target_path.field("apiVersion"), version, why));
+    }
     let metrics = path.field("metrics");
     for (index, metric) in objects_at(spec, "metrics").enumerate() {
         if text_at(metric, "type").is_empty() {

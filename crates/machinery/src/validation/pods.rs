@@ -8,6 +8,9 @@ use crate::quantity::Quantity;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
+const DNS_POLICIES: [&str; 4] = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+
 /// Checks a Pod's spec.
 pub(super) fn spec(spec: &Fields, path: &Path<'_>, out: &mut Causes) {
     let volumes = volumes(spec, path, out);
@@ -32,6 +35,14 @@ pub(super) fn spec(spec: &Fields, path: &Path<'_>, out: &mut Causes) {
                     }
                 }
             }
+        }
+    }
+    for (name, supported) in [("restartPolicy", &RESTART_POLICIES[..]), ("dnsPolicy", &DNS_POLICIES)] {
+        match text_at(spec, name) {
+            // The defaults have none.
+            "" => {}
+            text if supported.contains(&text) => {}
+            text => out.push(field::not_supported(&path.field(name), &text.into(), supported.iter().copied())),
         }
     }
     not_negative(out, spec, path, &["terminationGracePeriodSeconds"]);
@@ -348,19 +359,23 @@ fn handler(handler: &Fields, path: &Path<'_>, out: &mut Causes) {
     }
 }
 
-/// Checks the labels, annotations and spec of a template.
-pub(super) fn template(template: &Fields, path: &Path<'_>, out: &mut Causes) {
-    let metadata = path.field("metadata");
-    let labels = metadata.field("labels");
+/// Checks the labels and annotations of a template. The stock server leaves `metadata` out of their paths.
+pub(super) fn labels(template: &Fields, path: &Path<'_>, out: &mut Causes) {
+    let labels = path.field("labels");
     for (key, value) in object_at(template, "metadata.labels").into_iter().flatten() {
         each(out, &labels, key, name::qualified_name(key));
         let value = value.as_str().unwrap_or("");
         each(out, &labels, value, name::label_value(value));
     }
-    let annotations = metadata.field("annotations");
+    let annotations = path.field("annotations");
     for key in object_at(template, "metadata.annotations").into_iter().flatten().map(|(key, _)| key) {
         each(out, &annotations, key, name::qualified_name(&key.to_ascii_lowercase()));
     }
+}
+
+/// Checks the labels, annotations and spec of a template.
+pub(super) fn template(template: &Fields, path: &Path<'_>, out: &mut Causes) {
+    labels(template, path, out);
     let empty = Fields::new();
     spec(object_at(template, "spec").unwrap_or(&empty), &path.field("spec"), out);
     if !list_at(template, "spec.ephemeralContainers").is_empty() {

@@ -103,11 +103,51 @@ fn json_inside(data: &Fields, key: &str, path: &Path<'_>, out: &mut Causes) {
     }
 }
 
-/// Amounts by resource: names qualified, nothing below zero.
-fn amounts(map: Option<&Fields>, path: &Path<'_>, out: &mut Causes) {
+/// What can be counted of Pods, under its own name or below `requests.` and `limits.`.
+const COMPUTE: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
+/// What else a quota counts by a name without a `/`.
+const COUNTED: [&str; 9] = [
+    "configmaps",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
+
+fn is_container_resource(name: &str) -> bool {
+    COMPUTE.contains(&name) || name.starts_with("hugepages-")
+}
+
+fn is_quota_resource(name: &str) -> bool {
+    let request = name.strip_prefix("requests.");
+    COUNTED.contains(&name)
+        || COMPUTE.contains(&name)
+        || request.is_some_and(|name| is_container_resource(name) || name == "storage")
+        || name.strip_prefix("limits.").is_some_and(|name| COMPUTE.contains(&name))
+}
+
+/// Names of resources: those without a `/` are a fixed set.
+fn resource_name(key: &str) -> Vec<String> {
+    let mut problems = name::qualified_name(key);
+    let standard = is_quota_resource(key) || is_container_resource(key) || key == "storage";
+    if problems.is_empty() && !key.contains('/') && !standard {
+        problems.push("must be a standard resource type or fully qualified".into());
+    }
+    problems
+}
+
+/// Amounts by resource: names that are known, and `wanted` with these words, and nothing below zero.
+fn amounts(map: Option<&Fields>, path: &Path<'_>, wanted: (fn(&str) -> bool, &str), out: &mut Causes) {
     for (key, value) in map.into_iter().flatten() {
         let path = path.key(key);
-        each(out, &path, key, name::qualified_name(key));
+        each(out, &path, key, resource_name(key));
+        if !key.contains('/') && !wanted.0(key) {
+            out.push(field::invalid_text(&path, key, wanted.1));
+        }
         if Quantity::from_value(value).is_some_and(|amount| amount.nanos() < 0) {
             out.push(field::invalid(&path, value, "must be greater than or equal to 0"));
         }
@@ -116,8 +156,12 @@ fn amounts(map: Option<&Fields>, path: &Path<'_>, out: &mut Causes) {
 
 fn quota(object: &Fields, out: &mut Causes) {
     let spec = Path::ROOT.field("spec");
-    amounts(object_at(object, "spec.hard"), &spec.field("hard"), out);
+    let wanted: (fn(&str) -> bool, &str) = (is_quota_resource, "must be a standard resource for quota");
+    amounts(object_at(object, "spec.hard"), &spec.field("hard"), wanted, out);
 }
+
+/// What limits are set of, by names without a `/`.
+const LIMITED: [&str; 3] = ["Pod", "Container", "PersistentVolumeClaim"];
 
 fn limit_range(object: &Fields, out: &mut Causes) {
     let spec = Path::ROOT.field("spec");
@@ -126,11 +170,21 @@ fn limit_range(object: &Fields, out: &mut Causes) {
     for (index, limit) in objects_at(object, "spec.limits").enumerate() {
         let path = list.index(index);
         let kind = text_at(limit, "type");
+        let problems = name::qualified_name(kind);
+        if problems.is_empty() && !kind.contains('/') && !LIMITED.contains(&kind) {
+            let why = "must be a standard limit type or fully qualified";
+            out.push(field::invalid_text(&path.field("type"), kind, why));
+        }
+        each(out, &path.field("type"), kind, problems);
         if !kinds.insert(kind) {
             out.push(field::duplicate(&path.field("type"), &kind.into()));
         }
-        for field_name in ["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"] {
-            amounts(object_at(limit, field_name), &path.field(field_name), out);
+        let wanted: (fn(&str) -> bool, &str) = match kind {
+            "Pod" | "Container" => (is_container_resource, "must be a standard resource for containers"),
+            _ => (|_| true, ""),
+        };
+        for field_name in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
+            amounts(object_at(limit, field_name), &path.field(field_name), wanted, out);
             if kind == "Pod"
                 && field_name.starts_with("default")
                 && object_at(limit, field_name).is_some_and(|map| !map.is_empty())

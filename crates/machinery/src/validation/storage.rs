@@ -72,7 +72,10 @@ fn volume(object: &Fields, out: &mut Causes) {
     let spec = object_at(object, "spec").unwrap_or(&empty);
     access_modes(spec, &path, "", out);
     match object_at(spec, "capacity") {
-        None => out.push(field::required(&path.field("capacity"), "")),
+        None => {
+            out.push(field::required(&path.field("capacity"), ""));
+            out.push(field::not_supported(&path.field("capacity"), &Value::Null, ["storage"]));
+        }
         Some(capacity) => {
             let path = path.field("capacity");
             if capacity.len() != 1 || !capacity.contains_key("storage") {
@@ -113,12 +116,22 @@ fn storage_class(object: &Fields, out: &mut Causes) {
     if provisioner.is_empty() {
         out.push(field::required(&path, ""));
     } else {
-        each(out, &path, provisioner, name::qualified_name(&provisioner.to_lowercase()));
+        let provisioner = provisioner.to_lowercase();
+        each(out, &path, &provisioner, name::qualified_name(&provisioner));
     }
     let parameters = Path::ROOT.field("parameters");
     for key in object_at(object, "parameters").into_iter().flatten().map(|(key, _)| key) {
         if key.is_empty() {
             out.push(field::invalid_text(&parameters, key, "field can not be empty."));
         }
+    }
+}
+
+/// The driver that a class of volumes is of; its name is shown in lower case.
+pub(super) fn driver(object: &Fields, root: &Path<'_>, out: &mut Causes) {
+    let path = root.field("driverName");
+    match text_at(object, "driverName").to_lowercase().as_str() {
+        "" => out.push(field::required(&path, "")),
+        text => each(out, &path, text, name::qualified_name(text)),
     }
 }

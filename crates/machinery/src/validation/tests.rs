@@ -72,7 +72,11 @@ fn deployments() {
         "apps",
         "Deployment",
         json!({"metadata": {"name": "d"}, "spec": {}}),
-        &["spec.selector: Required value", "spec.template: Required value"],
+        &[
+            "spec.selector: Required value",
+            "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`",
+            "spec.template: Required value",
+        ],
     );
     update(
         "apps",
@@ -137,9 +141,7 @@ fn jobs() {
         "batch",
         "Job",
         job("Always", "i"),
-        &[
-            "spec.template.spec.restartPolicy: Unsupported value: \"Always\": supported values: \"OnFailure\", \"Never\"",
-        ],
+        &["spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""],
     );
     let causes = validate_update("batch", "Job", &object(job("Never", "other")), &object(job("Never", "i")), None);
     assert_eq!(causes.len(), 1);
@@ -278,7 +280,7 @@ fn networks() {
         "networking.k8s.io",
         "Ingress",
         json!({"spec": {}}),
-        &["spec: Invalid value: []: either `defaultBackend` or `rules` must be specified"],
+        &["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"],
     );
     create(
         "networking.k8s.io",
@@ -288,7 +290,7 @@ fn networks() {
         &[
             "spec.rules[0].host: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address",
             "spec.rules[0].http.paths[0].path: Invalid value: \"x\": must be an absolute path",
-            "spec.rules[0].http.paths[0].backend.service: Invalid value: \"\": cannot set both port name & port number",
+            "spec.rules[0].http.paths[0].backend: Invalid value: \"\": cannot set both port name & port number",
             "spec.rules[0].http.paths[1].pathType: Required value: pathType must be specified",
             "spec.rules[0].http.paths[1].backend: Invalid value: \"\": resource or service backend is required",
         ],

@@ -47,8 +47,24 @@ pub(super) fn selector(value: Option<&Value>, path: &Path<'_>, out: &mut Causes)
     }
 }
 
-/// The selector of a workload, which must not be empty, and select its own template.
-fn selected(object: &Fields, kind: &str, out: &mut Causes) {
+/// What a selector chooses.
+enum Chosen {
+    /// There is none, and it chooses nothing.
+    Nothing,
+    By(Selector),
+    Unreadable,
+}
+
+/// Reads a selector, and says nothing of what is wrong.
+fn chosen(value: Option<&Value>) -> Chosen {
+    let Some(value) = value else { return Chosen::Nothing };
+    let selector = LabelSelector::deserialize(value).ok().and_then(|selector| Selector::compile(&selector, "").ok());
+    selector.map_or(Chosen::Unreadable, Chosen::By)
+}
+
+/// The selector of a workload, which must not be empty, and select its own template. `unread` is what the stock server
+/// says if it cannot be read.
+fn selected(object: &Fields, kind: &str, unread: &str, out: &mut Causes) {
     let spec = Path::ROOT.field("spec");
     let path = spec.field("selector");
     let value = at(object, "spec.selector").filter(|value| !value.is_null());
@@ -61,14 +77,18 @@ fn selected(object: &Fields, kind: &str, out: &mut Causes) {
     {
         out.push(field::invalid(&path, value, &format!("empty selector is invalid for {kind}")));
     }
-    if let Some(found) = found.filter(|found| !found.is_everything()) {
-        matches_template(object, &found, out);
+    match chosen(value) {
+        Chosen::Nothing => matches_template(object, None, out),
+        Chosen::By(found) => matches_template(object, Some(&found), out),
+        Chosen::Unreadable => out.push(field::invalid(&path, value.unwrap_or(&Value::Null), unread)),
     }
 }
 
-fn matches_template(object: &Fields, selector: &Selector, out: &mut Causes) {
+/// The selector must choose the template; none chooses nothing, and one that is empty is not asked.
+fn matches_template(object: &Fields, selector: Option<&Selector>, out: &mut Causes) {
     let labels = object_at(object, "spec.template.metadata.labels");
-    if !selector.matches_by(|key| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str)) {
+    let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+    if !selector.is_some_and(|selector| selector.is_everything() || selector.matches_by(label)) {
         let spec = Path::ROOT.field("spec");
         let template = spec.field("template");
         let metadata = template.field("metadata");
@@ -110,9 +130,14 @@ fn replication_controller(object: &Fields, out: &mut Causes) {
     match object_at(object, "spec.selector").filter(|selector| !selector.is_empty()) {
         None => out.push(field::required(&spec.field("selector"), "")),
         Some(labels) => {
+            // What cannot be read selects nothing.
             let labels = serde_json::json!({"matchLabels": labels});
-            if let Some(selector) = selector(Some(&labels), &spec.field("selector"), out) {
-                matches_template(object, &selector, out);
+            let found = match chosen(Some(&labels)) {
+                Chosen::By(found) => Some(found),
+                Chosen::Nothing | Chosen::Unreadable => None,
+            };
+            if object_at(object, "spec.template").is_some() {
+                matches_template(object, found.as_ref(), out);
             }
         }
     }
@@ -121,14 +146,14 @@ fn replication_controller(object: &Fields, out: &mut Causes) {
 
 fn replica_set(object: &Fields, out: &mut Causes) {
     counts(object, &["replicas", "minReadySeconds"], out);
-    selected(object, "replicaset", out);
+    selected(object, "deployment", "invalid label selector", out);
     lasting(object, "ReplicaSet", out);
 }
 
 fn deployment(object: &Fields, out: &mut Causes) {
     let counted = ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"];
     counts(object, &counted, out);
-    selected(object, "deployment", out);
+    selected(object, "deployment", "invalid label selector", out);
     lasting(object, "ReplicaSet", out);
     let spec = Path::ROOT.field("spec");
     let strategy = spec.field("strategy");
@@ -192,7 +217,12 @@ fn rolling_update(object: &Fields, at_path: &str, path: &Path<'_>, out: &mut Cau
 
 fn stateful_set(object: &Fields, out: &mut Causes) {
     counts(object, &["replicas", "minReadySeconds", "revisionHistoryLimit"], out);
-    selected(object, "statefulset", out);
+    selected(object, "statefulset", "", out);
+    // The stock server looks at these twice.
+    if let Some(template) = object_at(object, "spec.template") {
+        let spec = Path::ROOT.field("spec");
+        pods::labels(template, &spec.field("template"), out);
+    }
     lasting(object, "StatefulSet", out);
     let spec = Path::ROOT.field("spec");
     let strategy = spec.field("updateStrategy");
@@ -208,7 +238,20 @@ fn stateful_set(object: &Fields, out: &mut Causes) {
 
 fn daemon_set(object: &Fields, out: &mut Causes) {
     counts(object, &["minReadySeconds", "revisionHistoryLimit"], out);
-    selected(object, "daemonset", out);
+    let spec = Path::ROOT.field("spec");
+    let path = spec.field("selector");
+    let value = at(object, "spec.selector").filter(|value| !value.is_null());
+    let found = selector(value, &path, out);
+    match chosen(value) {
+        Chosen::Nothing => matches_template(object, None, out),
+        Chosen::By(found) => matches_template(object, Some(&found), out),
+        Chosen::Unreadable => {}
+    }
+    if let (Some(found), Some(value)) = (&found, value)
+        && found.is_everything()
+    {
+        out.push(field::invalid(&path, value, "empty selector is invalid for daemonset"));
+    }
     lasting(object, "DaemonSet", out);
     let spec = Path::ROOT.field("spec");
     let strategy = spec.field("updateStrategy");
@@ -226,7 +269,7 @@ fn job(object: &Fields, out: &mut Causes) {
         None => {}
         Some(_) => {
             if let Some(found) = selector(value, &path.field("selector"), out).filter(|found| !found.is_everything()) {
-                matches_template(object, &found, out);
+                matches_template(object, Some(&found), out);
             }
         }
     }
@@ -257,7 +300,8 @@ fn job_spec(spec: &Fields, path: &Path<'_>, out: &mut Causes) {
     let path = pod_path.field("restartPolicy");
     match text_at(template, "spec.restartPolicy") {
         "OnFailure" | "Never" => {}
-        "" => out.push(field::required(&path, "valid values: \"OnFailure\", \"Never\"")),
+        // `Always` is what the defaults make of none.
+        "" | "Always" => out.push(field::required(&path, "valid values: \"OnFailure\", \"Never\"")),
         other => out.push(field::not_supported(&path, &other.into(), ["OnFailure", "Never"])),
     }
 }
