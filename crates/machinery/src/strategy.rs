@@ -141,7 +141,6 @@ pub fn prepare_create(group: &str, kind: &str, object: &mut Object) {
             add_finalizer(object, "kubernetes.io/pv-protection");
             object.0.insert("status".into(), json!({"phase": "Pending"}));
         }
-        ("", "Node") => not_ready(object),
         ("batch", "Job") => job_selector(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             let stored: Vec<&str> = objects_at(&object.0, "spec.versions")
@@ -192,17 +191,6 @@ pub fn prepare_update(group: &str, kind: &str, old: &Object, new: &mut Object) {
             }
         }
         _ => {}
-    }
-}
-
-/// A node takes no Pods until a controller has seen that it is ready.
-fn not_ready(node: &mut Object) {
-    const TAINT: &str = "node.kubernetes.io/not-ready";
-    let Value::Object(spec) = node.0.entry("spec").or_insert_with(|| json!({})) else { return };
-    if let Value::Array(taints) = spec.entry("taints").or_insert_with(|| json!([]))
-        && !taints.iter().any(|taint| taint["key"] == TAINT && taint["effect"] == "NoSchedule")
-    {
-        taints.push(json!({"key": TAINT, "effect": "NoSchedule"}));
     }
 }
 

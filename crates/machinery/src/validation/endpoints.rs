@@ -59,28 +59,29 @@ fn address(address: &Fields, path: &Path<'_>, out: &mut Causes) {
         each(out, &path.field("nodeName"), node, name::dns_subdomain(node));
     }
     if let Some(why) = special(ip) {
-        out.push(field::invalid_text(&place, ip, why));
+        out.push(field::invalid_text(&place, ip, &why));
     }
 }
 
 /// Why traffic cannot be sent to an address.
-pub(super) fn special(ip: &str) -> Option<&'static str> {
-    let Ok(ip) = ip.parse::<IpAddr>() else { return Some("must be a valid IP address") };
+fn special(ip: &str) -> Option<String> {
+    let Ok(ip) = ip.parse::<IpAddr>() else { return Some("must be a valid IP address".into()) };
     let (local, multicast) = match ip {
         IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
         IpAddr::V6(ip) => (ip.segments()[0] & 0xffc0 == 0xfe80, ip.segments()[0] & 0xff0f == 0xff02),
     };
-    if ip.is_unspecified() {
-        Some("may not be unspecified (0.0.0.0 or ::)")
+    let why = if ip.is_unspecified() {
+        return Some(format!("may not be unspecified ({ip})"));
     } else if ip.is_loopback() {
-        Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")
+        "may not be in the loopback range (127.0.0.0/8, ::1/128)"
     } else if local {
-        Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+        "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
     } else if multicast {
-        Some("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+        "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
     } else {
-        None
-    }
+        return None;
+    };
+    Some(why.into())
 }
 
 /// The ranges that a ServiceCIDR opens.

@@ -45,8 +45,10 @@ fn subject(subject: &Fields, path: &Path<'_>, out: &mut Causes) {
     let Some(named) = object_at(subject, part) else {
         return out.push(field::required(&place, &format!("{part} is required when subject kind is '{kind}'")));
     };
-    let wanted: &[&str] = if part == "serviceAccount" { &["namespace", "name"] } else { &["name"] };
-    super::needed(out, named, &place, wanted);
+    super::needed(out, named, &place, &["name"]);
+    if part == "serviceAccount" && text_at(named, "namespace").is_empty() {
+        out.push(field::required(&place.field("namespace"), "must specify namespace for service account"));
+    }
     for other in ["user", "group", "serviceAccount"] {
         if other != part && object_at(subject, other).is_some() {
             let title = format!("{}{}", other[..1].to_uppercase(), &other[1..]);
