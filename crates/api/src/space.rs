@@ -18,6 +18,10 @@ pub const POST_CREATE_HOOKS: Resource = Resource::cluster(GROUP, "v1alpha1", "po
 pub const FINALIZER: &str = "kflex.kubestellar.org/finalizer";
 /// The role of a space: `its` or `wds`.
 pub const ROLE_LABEL: &str = "kflex.kubestellar.io/cptype";
+/// The port of a space's own, if it has one.
+pub const PORT_ANNOTATION: &str = "kubestellar.io/port";
+/// The host name of a space's own, if it has one: clients name it in the TLS handshake.
+pub const HOST_ANNOTATION: &str = "kubestellar.io/host";
 /// The Secret with the kubeconfigs of a space, in the namespace of the ControlPlane.
 pub const ADMIN_SECRET: &str = "admin-kubeconfig";
 /// Key of the kubeconfig for use from outside.

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pki::{Authority, Peer};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// The common name of a space's certificate authority starts with this, and goes on with the space's name.
 pub const AUTHORITY_PREFIX: &str = "space:";
@@ -18,6 +19,8 @@ const BOOTSTRAPPERS: &str = "system:bootstrappers";
 #[derive(Clone, Debug)]
 pub struct Presented {
     peer: Peer,
+    /// `X509SHA256=` and the hash of the certificate.
+    fingerprint: String,
     /// The space whose authority issued it, and that authority's certificate (PEM): a credential of one space opens no
     /// other, not even one that took its name later.
     issuer: Option<(SpaceName, String)>,
@@ -32,7 +35,8 @@ impl Presented {
             let authority = authority(&space).filter(|authority| authority.has_issued(der))?;
             Some((space, authority.certificate))
         });
-        Some(Self { peer, issuer })
+        let hash: String = Sha256::digest(der).iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(Self { peer, fingerprint: format!("X509SHA256={hash}"), issuer })
     }
 
     /// The identity that the certificate gives in a space, if it gives one there. `current` is the authority that the
@@ -42,8 +46,12 @@ impl Presented {
         let issued = issuer == space && *certificate == current.certificate;
         let good = issued && self.peer.client && self.peer.is_valid_at(now);
         let subject = &self.peer.subject;
-        (good && !subject.common_name.is_empty())
-            .then(|| Identity::authenticated(subject.common_name.clone(), subject.organizations.clone()))
+        if !good || subject.common_name.is_empty() {
+            return None;
+        }
+        let mut identity = Identity::authenticated(subject.common_name.clone(), subject.organizations.clone());
+        identity.extra.insert("authentication.kubernetes.io/credential-id".into(), vec![self.fingerprint.clone()]);
+        Some(identity)
     }
 }
 

@@ -42,22 +42,23 @@ impl Server {
         let space = self.space(name).or_else(|| stranger.then(|| Arc::clone(&self.0.nowhere)));
         let space =
             space.ok_or_else(|| Status::failure(Reason::NotFound, format!("there is no space {:?}", name.as_str())))?;
-        let identity = impersonated(&space, identity, &head.headers)?;
         let query = Query::parse(head.uri.query().unwrap_or(""));
-        let asked = match route(head.uri.path()) {
+        let (identity, asked) = match route(head.uri.path()) {
             Route::Path(path) => {
                 let verb = head.method.as_str().to_ascii_lowercase();
                 let asked = Attributes { verb: &verb, path: Some(&path), ..Attributes::default() };
+                let identity = impersonated(&space, identity, &head.headers, &asked)?;
                 authorize(&space, &identity, &asked)?;
-                Asked::Path(path)
+                (identity, Asked::Path(path))
             }
             Route::Resource(target) => {
                 let kind = space.kind(&self.0.store, &target.group, &target.version, &target.resource);
                 let verb = Verb::of(&head.method, &target, &query);
-                authorize_target(&space, &identity, (&target, verb, &head.method), kind.as_deref(), &query)?;
+                let judged = (&target, verb, &head.method);
+                let identity = authorize_target(&space, identity, head, judged, kind.as_deref(), &query)?;
                 match (kind, verb) {
                     (Some(_), None) => return Err(not_allowed().into()),
-                    (kind, verb) => Asked::Resource(target, kind.zip(verb)),
+                    (kind, verb) => (identity, Asked::Resource(target, kind.zip(verb))),
                 }
             }
         };
@@ -65,14 +66,15 @@ impl Server {
     }
 }
 
-/// 403 unless the caller may do what a request asks of a resource. `kind` is `None` for one that is not served.
+/// Who a request is to be answered as; 403 unless they may do what it asks of a resource. `kind` is `None` for one that is not served.
 fn authorize_target(
     space: &Space,
-    identity: &Identity,
+    identity: Identity,
+    head: &Parts,
     (target, verb, method): (&Target, Option<Verb>, &Method),
     kind: Option<&Kind>,
     query: &Query,
-) -> Result<()> {
+) -> Result<Identity> {
     let fields = query.get("fieldSelector").unwrap_or("");
     // Only to find a name: what is wrong with the selector is said by the verb.
     let selected = kind.filter(|_| !fields.is_empty()).and_then(|kind| Selection::parse(kind, "", fields).ok());
@@ -90,7 +92,9 @@ fn authorize_target(
         name,
         path: None,
     };
-    authorize(space, identity, &asked)
+    let identity = impersonated(space, identity, &head.headers, &asked)?;
+    authorize(space, &identity, &asked)?;
+    Ok(identity)
 }
 
 /// 403 unless a rule of the space allows what is asked.
@@ -104,7 +108,10 @@ pub(crate) fn authorize(space: &Space, identity: &Identity, asked: &Attributes<'
             }
             let resource = GroupResource { group: asked.group.into(), resource: asked.resource.into() };
             let status = match asked.path {
-                Some(_) => Status::failure(Reason::Forbidden, format!("forbidden: {cause}")),
+                Some(_) => Status {
+                    details: Some(Box::default()),
+                    ..Status::failure(Reason::Forbidden, format!("forbidden: {cause}"))
+                },
                 None => Status::forbidden(&resource, asked.name, cause),
             };
             Err(Failure::from(status))

@@ -1,21 +1,42 @@
 //! What those who stand beside the spaces ask of the server: the listener, and the controllers of API machinery.
 
 use crate::identity::Identity;
+use crate::space::Space;
 use crate::{Server, authn, builtin, controllers};
 use api::{GroupVersionKind, Resource, SpaceName};
 use std::borrow::Cow;
+use std::sync::Arc;
 use store::{Collection, Key};
 use tokio_util::sync::CancellationToken;
 
 impl Server {
-    /// Who holds a bearer token of a space, if it is one.
+    /// Who holds a bearer token of a space, if it is one and good for that space.
     pub(crate) fn identity_of_token(&self, space: &SpaceName, token: &str) -> Option<Identity> {
-        let Some((secret, _)) = authn::bootstrap_token(token) else {
-            return crate::tokens::identity(self, &self.space(space)?, token);
-        };
-        let key = Key::new(Collection::new(space.as_str(), "secrets"), "kube-system", secret.as_str());
-        let secret = serde_json::from_slice(&self.store().get(&key)?.value).ok()?;
-        authn::bootstrap_identity(&secret, token, self.now())
+        self.authenticate(&self.space(space)?, token, &[]).ok().map(|(identity, _)| identity)
+    }
+
+    /// Who holds a bearer token, and for which of the wanted audiences it is good; none wanted is the space itself.
+    ///
+    /// # Errors
+    /// Why it is not good, in the stock server's words.
+    pub(crate) fn authenticate(
+        &self,
+        space: &Arc<Space>,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<(Identity, Vec<String>), String> {
+        const INVALID: &str = "invalid bearer token";
+        if let Some((secret, _)) = authn::bootstrap_token(token) {
+            let key = Key::new(Collection::new(space.name.as_str(), "secrets"), "kube-system", secret.as_str());
+            let held = self.store().get(&key);
+            let held = held.and_then(|held| serde_json::from_slice(&held.value).ok()).unwrap_or_default();
+            let identity = authn::bootstrap_identity(&held, token, self.now()).ok_or(INVALID)?;
+            // It is for the space, and for nobody else.
+            let ours = audiences.is_empty() || audiences.contains(&space.issuer);
+            return if ours { Ok((identity, vec![space.issuer.clone()])) } else { Err(INVALID.into()) };
+        }
+        crate::tokens::identity(self, space, token, audiences)
+            .map_err(|why| why.map_or_else(|| INVALID.to_owned(), |why| format!("[{INVALID}, {why}]")))
     }
 
     /// The resource under which a space serves a kind.

@@ -3,6 +3,7 @@
 use crate::authz::authorize;
 use crate::header::Header;
 use crate::identity::{Attributes, Identity};
+use crate::rbac::inherited::Inherited;
 use crate::registry::Kind;
 use crate::respond::{Failure, Result};
 use crate::route::{Query, Target, Verb};
@@ -69,12 +70,22 @@ impl Call {
         Some(self.target.namespace.as_str()).filter(|namespace| !namespace.is_empty())
     }
 
+    /// What the space has under a key of the collection: stored, or inherited.
+    pub(crate) fn held(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.store().get(key).or_else(|| self.inherited()?.get(key))
+    }
+
+    /// What the space inherits in the collection of the request.
+    pub(crate) fn inherited(&self) -> Option<Inherited> {
+        Inherited::of(self.store(), &self.space, &self.collection())
+    }
+
     /// The object of the path.
     ///
     /// # Errors
     /// 404 if it is not there, once that is certain to stay so.
     pub(crate) async fn live(&self) -> Result<Arc<Entry>> {
-        if let Some(entry) = self.store().get(&self.key(&self.target.name)) {
+        if let Some(entry) = self.held(&self.key(&self.target.name)) {
             return Ok(entry);
         }
         self.settle(self.store().head()).await?;

@@ -4,6 +4,8 @@
 //! A request goes `listen` (socket, TLS) -> `authn` (who) -> [`Server::handle`] -> `route` (what) -> `rbac` (may they)
 //! -> `verbs` -> `store`. Everything from `handle` on needs no socket: controllers beside the server and tests call it.
 
+mod addresses;
+pub mod audit;
 pub mod authn;
 pub mod builtin;
 pub mod convert;
@@ -19,6 +21,7 @@ mod authz;
 mod beside;
 mod body;
 mod call;
+mod certificates;
 mod controllers;
 mod crd;
 mod decode;

@@ -4,6 +4,8 @@
 //! known with the request, and only that space's authority counts there (as a stock server, which answers 401 and does
 //! not break the connection).
 
+use crate::addresses::{ByHost, certified};
+use crate::audit::Source;
 use crate::authn::Presented;
 use crate::{Body, Server, body, respond};
 use api::{Reason, SpaceName, Status};
@@ -19,8 +21,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use std::convert::Infallible;
@@ -59,10 +60,34 @@ pub enum Error {
 pub async fn listen(
     server: Server,
     listener: TcpListener,
+    identity: (&str, &str),
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    run(server, None, listener, identity, shutdown).await
+}
+
+/// As [`listen`], for one space, which is at the root.
+///
+/// # Errors
+/// If the serving certificate (PEM chain and PKCS #8 key) cannot be used.
+pub async fn listen_for(
+    server: Server,
+    space: SpaceName,
+    listener: TcpListener,
+    identity: (&str, &str),
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    run(server, Some(space), listener, identity, shutdown).await
+}
+
+async fn run(
+    server: Server,
+    space: Option<SpaceName>,
+    listener: TcpListener,
     (certificate, key): (&str, &str),
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let acceptor = TlsAcceptor::from(Arc::new(tls_config(certificate, key)?));
+    let acceptor = TlsAcceptor::from(Arc::new(tls_config(&server, certificate, key)?));
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     loop {
@@ -72,8 +97,9 @@ pub async fn listen(
         };
         let Some((stream, permit)) = accepted else { continue };
         let (server, acceptor, watcher, end) = (server.clone(), acceptor.clone(), graceful.watcher(), shutdown.clone());
+        let space = space.clone();
         tokio::spawn(async move {
-            serve_connection(server, acceptor, stream, watcher, end).await;
+            serve_connection(server, space, acceptor, stream, watcher, end).await;
             drop(permit);
         });
     }
@@ -106,6 +132,7 @@ async fn accept(
 
 async fn serve_connection(
     server: Server,
+    space: Option<SpaceName>,
     acceptor: TlsAcceptor,
     stream: TcpStream,
     watcher: hyper_util::server::graceful::Watcher,
@@ -116,13 +143,20 @@ async fn serve_connection(
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake"),
         Err(_) => return tracing::debug!("TLS handshake took too long"),
     };
+    let source = stream.get_ref().0.peer_addr().ok().map(|address| Source(address.ip()));
     let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| {
         let read = Presented::read(leaf, |space| server.authority(space));
         Arc::new(read)
     });
-    let service = service_fn(move |request| {
-        let (server, presented, shutdown) = (server.clone(), presented.clone(), shutdown.clone());
-        async move { Ok::<_, Infallible>(answer(&server, presented.as_deref(), request, shutdown).await) }
+    // The address that the client chose says the space, by port or by name; else the path does.
+    let named = stream.get_ref().1.server_name().and_then(|host| server.space_of_host(host));
+    let space = space.or(named);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(source) = source {
+            request.extensions_mut().insert(source);
+        }
+        let (server, presented, shutdown, space) = (server.clone(), presented.clone(), shutdown.clone(), space.clone());
+        async move { Ok::<_, Infallible>(answer(&server, space, presented.as_deref(), request, shutdown).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIME_MAX);
@@ -139,14 +173,17 @@ async fn serve_connection(
 /// `shutdown`.
 async fn answer(
     server: &Server,
+    space: Option<SpaceName>,
     presented: Option<&Option<Presented>>,
     request: Request<Incoming>,
     shutdown: CancellationToken,
 ) -> Response<Body> {
     let (mut head, body) = request.into_parts();
-    let (space, uri) = split(&head.uri);
-    let space = space.unwrap_or_else(|| server.hosting_space());
-    head.uri = uri;
+    let space = space.unwrap_or_else(|| {
+        let (space, uri) = split(&head.uri);
+        head.uri = uri;
+        space.unwrap_or_else(|| server.hosting_space())
+    });
     let bearer = head.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| bearer_token(value));
     let identity = match (presented, bearer) {
@@ -185,7 +222,13 @@ fn bearer_token(value: &str) -> Option<&str> {
 }
 
 fn unauthorized() -> Response<Body> {
-    respond::status(&Status::failure(Reason::Unauthorized, "Unauthorized"))
+    let mut answer = respond::status(&Status::failure(Reason::Unauthorized, "Unauthorized"));
+    let headers = answer.headers_mut();
+    headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-cache, private"));
+    if let Ok(id) = http::HeaderValue::from_str(&crate::random::uid()) {
+        headers.insert(http::HeaderName::from_static("audit-id"), id);
+    }
+    answer
 }
 
 /// Ends a body that is a stream (a watch) with the listener; one that is whole is sent whole.
@@ -210,16 +253,14 @@ fn split(uri: &Uri) -> (Option<SpaceName>, Uri) {
     }
 }
 
-fn tls_config(certificate: &str, key: &str) -> Result<ServerConfig, Error> {
+fn tls_config(server: &Server, certificate: &str, key: &str) -> Result<ServerConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(Error::Pem)?;
+    let common = certified(certificate, key)?;
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(Error::Certificate)?
         .with_client_cert_verifier(Arc::new(AnyCertificate { provider }))
-        .with_single_cert(chain.map_err(Error::Pem)?, key)
-        .map_err(Error::Certificate)?;
+        .with_cert_resolver(Arc::new(ByHost { server: server.clone(), common }));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

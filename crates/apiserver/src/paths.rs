@@ -40,13 +40,21 @@ pub(crate) async fn answer(
             let keys = format!("{}/openid/v1/jwks", server.url(&space.name));
             let document = json!({"issuer": space.issuer, "jwks_uri": keys, "response_types_supported": ["id_token"],
                 "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]});
-            respond::json(StatusCode::OK, &document)
+            kept("application/json", &document)
         }
-        ["openid", "v1", "jwks"] => respond::json(StatusCode::OK, &space.tokens.jwks()),
+        ["openid", "v1", "jwks"] => kept("application/jwk-set+json", &space.tokens.jwks()),
         ["openapi", ..] => openapi_document(server, space, &words, head, query),
         ["api" | "apis", ..] => discovery(server, space, &words, head),
         _ => respond::no_such_path(),
     })
+}
+
+/// A document that others may keep for an hour.
+fn kept(content_type: &'static str, document: &Value) -> Response<Body> {
+    let mut response = respond::answer(StatusCode::OK, content_type, document.to_string());
+    let hour = HeaderValue::from_static("public, max-age=3600");
+    response.headers_mut().insert(header::CACHE_CONTROL, hour);
+    response
 }
 
 fn version() -> Value {

@@ -153,7 +153,7 @@ impl Query {
 }
 
 /// Percent-decoding; `form` also reads `+` as a blank. What does not decode stays as it is.
-fn decode(text: &str, form: bool) -> String {
+pub(crate) fn decode(text: &str, form: bool) -> String {
     if !text.bytes().any(|b| b == b'%' || (form && b == b'+')) {
         return text.to_owned();
     }

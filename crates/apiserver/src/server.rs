@@ -109,6 +109,9 @@ pub(crate) struct Inner {
     /// Ends tasks and watches.
     pub(crate) end: CancellationToken,
     pub(crate) guard: std::sync::OnceLock<crate::guard::Guard>,
+    pub(crate) addresses: RwLock<crate::addresses::Addresses>,
+    /// Where requests are written to, if they are.
+    pub(crate) audit: std::sync::OnceLock<Arc<crate::audit::Audit>>,
     /// What is left of [`crate::body::BODIES_BYTES_MAX`].
     pub(crate) bodies: Arc<Semaphore>,
     /// An empty space, which those without credentials see wherever there is none.
@@ -154,6 +157,9 @@ impl Server {
             }
         }
         let nowhere = Arc::new(nowhere(&store, clock.now())?);
+        for space in spaces.values() {
+            crate::rbac::inherited::reconcile(&store, space, clock.now());
+        }
         let server = Self(Arc::new(Inner {
             store,
             clock,
@@ -166,6 +172,8 @@ impl Server {
             documents: openapi::Cache::default(),
             end: CancellationToken::new(),
             guard: std::sync::OnceLock::new(),
+            addresses: RwLock::default(),
+            audit: std::sync::OnceLock::new(),
             bodies: Arc::new(Semaphore::new(crate::body::BODIES_BYTES_MAX)),
             nowhere,
         }));
@@ -279,7 +287,7 @@ impl Server {
 
     /// Where a space is reached.
     pub fn url(&self, name: &SpaceName) -> String {
-        format!("{}/spaces/{name}", self.0.advertised)
+        self.own_url(name).unwrap_or_else(|| format!("{}/spaces/{name}", self.0.advertised))
     }
 
     /// PEM of the authority that signed the serving certificate.
@@ -317,13 +325,18 @@ impl Server {
     ) -> Response<Body> {
         let audit = request.headers().get("audit-id").cloned();
         let head_only = request.method() == Method::HEAD;
+        let audit = audit.or_else(|| HeaderValue::from_str(&crate::random::uid()).ok());
+        let id = audit.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let pending = self.audited(space, &identity, &request, id);
         let answered = AssertUnwindSafe(self.answer(space, identity, visibility, request)).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(failure)) => respond::status(&failure),
             Err(_) => respond::status(&Status::internal("the request ended in a panic, which the log tells of")),
         };
-        let audit = audit.or_else(|| HeaderValue::from_str(&crate::random::uid()).ok());
+        if let Some(pending) = pending {
+            response = pending.complete(response).await;
+        }
         let headers = response.headers_mut();
         if let Some(audit) = audit {
             headers.insert(HeaderName::from_static("audit-id"), audit);

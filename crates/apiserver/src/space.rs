@@ -9,7 +9,7 @@ use crate::tokens::TokenKey;
 use api::SpaceName;
 use parking_lot::{Mutex, RwLock};
 use pki::Authority;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use store::{Collection, Key, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,10 @@ pub(crate) struct Space {
     /// was made. It stays when the server moves, so that tokens, and those who check them elsewhere, need not follow.
     pub(crate) issuer: String,
     pub(crate) rbac: rbac::Cache<Header>,
+    /// Where what the space inherits has its time and revision from; empty before the first question.
+    pub(crate) origin: OnceLock<rbac::inherited::Origin>,
+    /// Who was let impersonate others the old way: what such a one is told when refused is about that way.
+    pub(crate) impersonators: Mutex<std::collections::HashSet<String>>,
     /// Kinds of CRDs; `None` before the first question, so that opening many spaces reads nothing.
     customs: RwLock<Option<Arc<Customs>>>,
     /// Held while a CRD is written, so that names are decided one after the other.
@@ -53,6 +57,8 @@ impl Space {
             authority,
             tokens,
             issuer,
+            origin: OnceLock::new(),
+            impersonators: Mutex::default(),
             customs: RwLock::new(None),
             crd_writes: Mutex::new(()),
             end: CancellationToken::new(),

@@ -106,13 +106,13 @@ pub(crate) fn issue(
     issuer: &str,
     audiences: &[String],
     account: &Account<'_>,
-    bound: Option<&Bound>,
+    bound: &[Bound],
     (now, end): (Timestamp, Option<Timestamp>),
 ) -> Option<String> {
     let mut about = Map::new();
     about.insert("namespace".into(), account.namespace.into());
     about.insert("serviceaccount".into(), json!({"name": account.name, "uid": account.uid}));
-    if let Some(bound) = bound {
+    for bound in bound {
         about.insert(bound.kind.into(), json!({"name": bound.name, "uid": bound.uid}));
     }
     let mut claims = json!({
@@ -124,18 +124,45 @@ pub(crate) fn issue(
     key.sign(&claims)
 }
 
-/// Who holds a token of a space: nobody if it is not one, has ended, or is of what is gone.
-pub(crate) fn identity(server: &Server, space: &Arc<Space>, token: &str) -> Option<Identity> {
-    let claims = space.tokens.verify(token)?;
+/// Who holds a token of a space, and for which of the wanted audiences it is good; none wanted is the space itself.
+///
+/// # Errors
+/// If it is not one, has ended, or is of what is gone; why, where there is more to say than that it is not good.
+pub(crate) fn identity(
+    server: &Server,
+    space: &Arc<Space>,
+    token: &str,
+    audiences: &[String],
+) -> Result<(Identity, Vec<String>), Option<String>> {
+    let claims = space.tokens.verify(token).ok_or(None)?;
     let now = server.now().seconds();
-    // Its issuer is this space, whatever address it had then: nobody else has the key. So a token for its issuer is for us.
-    let ours = [claims["iss"].as_str().unwrap_or_default(), &space.issuer, &server.url(&space.name)];
-    let for_us = claims["aud"].as_array()?.iter().any(|held| held.as_str().is_some_and(|held| ours.contains(&held)));
     let ended = claims["exp"].as_i64().is_some_and(|end| end <= now);
-    let begun = claims["nbf"].as_i64().is_some_and(|begin| begin <= now);
-    if !for_us || ended || !begun {
-        return None;
+    let begun = claims["nbf"].as_i64().is_none_or(|begin| begin <= now);
+    if ended || !begun {
+        return Err(None);
     }
+    // Its issuer is this space, whatever address it had then: nobody else has the key. So a token for its issuer is for us.
+    let issuer = claims["iss"].as_str().unwrap_or_default().to_owned();
+    let ours = [issuer, space.issuer.clone(), server.url(&space.name)];
+    let wanted = if audiences.is_empty() { &ours[..] } else { audiences };
+    let held = claims["aud"].as_array().ok_or(None)?;
+    let held: Vec<String> = held.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let good: Vec<String> = held.iter().filter(|audience| wanted.contains(audience)).cloned().collect();
+    if good.is_empty() {
+        let listed = |list: &[String]| list.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" ");
+        let wanted = if audiences.is_empty() { std::slice::from_ref(&space.issuer) } else { audiences };
+        return Err(Some(format!(
+            "token audiences [{}] is invalid for the target audiences [{}]",
+            listed(&held),
+            listed(wanted)
+        )));
+    }
+    let identity = of_claims(server, space, &claims).ok_or(None)?;
+    Ok((identity, good))
+}
+
+/// The identity that claims give, if all that they name is there.
+fn of_claims(server: &Server, space: &Arc<Space>, claims: &Value) -> Option<Identity> {
     let about = &claims[CLAIM];
     let namespace = about["namespace"].as_str()?;
     let is_there = |resource: &str, namespace: &str, what: &Value| {
@@ -144,18 +171,28 @@ pub(crate) fn identity(server: &Server, space: &Arc<Space>, token: &str) -> Opti
         held.is_some_and(|held| Some(held.meta.uid.to_string().as_str()) == what["uid"].as_str())
     };
     let account = &about["serviceaccount"];
+    // The node of a Pod is told, and need not be there: the Pod is what the token is bound to.
+    let bound_to_node = about["pod"].is_null() && !about["node"].is_null();
     let whole = is_there("serviceaccounts", namespace, account)
         && (about["pod"].is_null() || is_there("pods", namespace, &about["pod"]))
         && (about["secret"].is_null() || is_there("secrets", namespace, &about["secret"]))
-        && (about["node"].is_null() || is_there("nodes", "", &about["node"]));
+        && (!bound_to_node || is_there("nodes", "", &about["node"]));
     if !whole {
         return None;
     }
     let groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
     let mut identity = Identity::authenticated(claims["sub"].as_str()?, groups);
     identity.uid = account["uid"].as_str()?.into();
-    let credential = format!("JTI={}", claims["jti"].as_str().unwrap_or(""));
-    identity.extra.insert("authentication.kubernetes.io/credential-id".into(), vec![credential]);
+    let mut tell = |name: &str, value: Option<&str>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            identity.extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value.to_owned()]);
+        }
+    };
+    tell("credential-id", claims["jti"].as_str().map(|id| format!("JTI={id}")).as_deref());
+    for (kind, name, uid) in [("pod", "pod-name", "pod-uid"), ("node", "node-name", "node-uid")] {
+        tell(name, about[kind]["name"].as_str());
+        tell(uid, about[kind]["uid"].as_str());
+    }
     Some(identity)
 }
 
@@ -170,7 +207,7 @@ mod tests {
         let other = TokenKey::generate().unwrap();
         let account = Account { namespace: "ns", name: "a", uid: "u" };
         let now = Timestamp::from_seconds(100);
-        let token = issue(&key, "iss", &["aud".into()], &account, None, (now, None)).unwrap();
+        let token = issue(&key, "iss", &["aud".into()], &account, &[], (now, None)).unwrap();
         let claims = same.verify(&token).unwrap();
         assert_eq!(claims["sub"], "system:serviceaccount:ns:a");
         assert_eq!(other.verify(&token), None);

@@ -6,11 +6,12 @@
 use crate::call::Call;
 use crate::negotiate::{Form, Offer, negotiate};
 use crate::options::{ListOptions, expired, too_large};
+use crate::rbac::inherited::Inherited;
 use crate::registry::Kind;
 use crate::respond::{Body, BoxError, Result};
 use crate::selection::Selection;
 use crate::table::Table;
-use crate::{Entry, Event, present, random};
+use crate::{Entry, Event, encode, present, random};
 use api::Status;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::Either;
@@ -60,6 +61,7 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
             kind: Arc::clone(&call.kind),
             form: accepted.form,
             selection,
+            inherited: call.inherited(),
         },
         start,
         deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
@@ -102,7 +104,10 @@ async fn start(call: &Call, options: &ListOptions, selection: &Selection) -> Res
     let follow = |after: Revision| call.store().watch(&collection, call.namespace(), after, call.visibility);
     let wants_snapshot = options.initial_events.unwrap_or(asked == 0);
     if wants_snapshot {
-        let page = call.store().page(&collection, call.namespace(), None, usize::MAX, None);
+        let page = match call.inherited() {
+            Some(inherited) => inherited.page(call.namespace(), None, usize::MAX, None),
+            None => call.store().page(&collection, call.namespace(), None, usize::MAX, None),
+        };
         let page = page.map_err(|error| expired(error.to_string(), None))?;
         call.settle(page.revision).await?;
         let Ok(then) = follow(page.revision) else {
@@ -268,6 +273,8 @@ struct Writer {
     selection: Selection,
     /// For the Table form.
     table: Option<Table>,
+    /// What of the collection is inherited, and no news when it is stored.
+    inherited: Option<Inherited>,
 }
 
 impl Writer {
@@ -303,6 +310,9 @@ impl Writer {
         if present::needs_work(&self.kind, &event.entry) {
             return None;
         }
+        if self.inherited.as_ref().is_some_and(|inherited| inherited.before(event).is_some()) {
+            return None;
+        }
         let value = &event.entry.value;
         let line = || {
             let change = match event.change {
@@ -320,6 +330,16 @@ impl Writer {
     /// What an event means to somebody who sees only what is selected.
     fn change(&self, event: &Event) -> Option<&'static str> {
         let now = self.selection.matches(&event.entry);
+        if let Some(before) = self.inherited.as_ref().and_then(|inherited| inherited.before(event)) {
+            let same = encode::is_same(&before.value, &encode::restamped(&event.entry));
+            return match (self.selection.matches(&before), now) {
+                _ if same => None,
+                (true, true) => Some("MODIFIED"),
+                (false, true) => Some("ADDED"),
+                (true, false) => Some("DELETED"),
+                (false, false) => None,
+            };
+        }
         let before = event.previous.as_ref().is_some_and(|previous| self.selection.matches(previous));
         match (event.change, before, now) {
             (Change::Created, _, true) | (Change::Updated, false, true) => Some("ADDED"),

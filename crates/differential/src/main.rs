@@ -22,6 +22,7 @@ use known::{Known, UNEXAMINED};
 use ours::Ours;
 use play::Outcome;
 use script::Script;
+use server::As;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -164,7 +165,7 @@ async fn discovered(stock: &Stock) -> Result<Vec<Kind>> {
     let headers = [("Accept".to_owned(), accept.to_owned())];
     let mut kinds = Vec::new();
     for path in ["/api", "/apis"] {
-        let answer = stock.server.ask("GET", path, &headers, Vec::new(), false, None).await?.answer;
+        let answer = stock.server.ask("GET", path, &headers, Vec::new(), As::Admin, None).await?.answer;
         kinds.extend(Kind::discovered(&answer.body));
     }
     if kinds.is_empty() {

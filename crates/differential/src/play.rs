@@ -4,8 +4,10 @@ use crate::compare::{Answer, Difference, compare, covers};
 use crate::document::{Variables, bytes, fill};
 use crate::normalise::{Place, normalise};
 use crate::script::{Capture, Script, Source, Step, Until};
-use crate::server::{Raw, Server, Stream};
+use crate::server::{As, Raw, Server, Stream};
 use anyhow::{Result, anyhow};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clock::Stopwatch;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -33,6 +35,8 @@ struct Side<'a> {
     server: &'a Server,
     variables: Variables,
     streams: BTreeMap<String, Stream>,
+    /// Keys that the script made.
+    keys: BTreeMap<String, pki::PrivateKey>,
 }
 
 /// Plays a script in a namespace of its own, which is made on both servers.
@@ -48,7 +52,7 @@ pub(crate) async fn play(
     let side = |server| {
         let mut variables = variables.clone();
         variables.insert("ns".to_owned(), json!(namespace));
-        Side { server, variables, streams: BTreeMap::new() }
+        Side { server, variables, streams: BTreeMap::new(), keys: BTreeMap::new() }
     };
     let mut sides = servers.map(side);
     let [stock, ours] = &mut sides;
@@ -82,7 +86,7 @@ impl Side<'_> {
     async fn make_namespace(&mut self, name: &str) -> Result<()> {
         let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).to_string();
         let headers = [("Content-Type".to_owned(), "application/json".to_owned())];
-        let made = self.server.ask("POST", "/api/v1/namespaces", &headers, body.into_bytes(), false, None).await?;
+        let made = self.server.ask("POST", "/api/v1/namespaces", &headers, body.into_bytes(), As::Admin, None).await?;
         if !matches!(made.answer.status, 201 | 409) {
             return Err(anyhow!("namespace {name}: {}", made.answer.body));
         }
@@ -90,7 +94,7 @@ impl Side<'_> {
             let watch = Stopwatch::start();
             while watch.elapsed() < UNTIL_TIMEOUT {
                 let path = format!("/api/v1/namespaces/{name}/{path}");
-                if self.server.ask("GET", &path, &[], Vec::new(), false, None).await?.answer.status == 200 {
+                if self.server.ask("GET", &path, &[], Vec::new(), As::Admin, None).await?.answer.status == 200 {
                     break;
                 }
                 tokio::time::sleep(UNTIL_INTERVAL).await;
@@ -107,7 +111,7 @@ impl Side<'_> {
         }
         let watch = Stopwatch::start();
         let waits = || watch.elapsed() < UNTIL_TIMEOUT && first.get().is_none_or(|reached| reached.elapsed() < behind);
-        let raw = loop {
+        let mut raw = loop {
             let raw = match self.request(step).await {
                 Ok(raw) => raw,
                 // A server that does not answer is a difference, and no reason to stop.
@@ -129,6 +133,11 @@ impl Side<'_> {
                 }
             }
         };
+        for pointer in &step.sorted {
+            if let Some(list) = raw.answer.body.pointer_mut(pointer).and_then(Value::as_array_mut) {
+                list.sort_by_key(ToString::to_string);
+            }
+        }
         for capture in &step.captures {
             self.capture(capture, &raw);
         }
@@ -137,6 +146,10 @@ impl Side<'_> {
 
     async fn request(&mut self, step: &Step) -> Result<Raw> {
         let path = fill(&step.path, &self.variables);
+        if step.method == "KEY" {
+            self.make_key(&path)?;
+            return Ok(Raw { answer: Answer::default(), headers: http::HeaderMap::new() });
+        }
         if step.method == "READ" {
             let stream = self.streams.get_mut(&path).ok_or_else(|| anyhow!("no watch named {path:?} is open"))?;
             let events = Some(stream.events(step.events.unwrap_or(usize::MAX), false).await?);
@@ -155,14 +168,42 @@ impl Side<'_> {
                 headers.push(("Content-Type".to_owned(), media.to_owned()));
             }
         }
+        let holder = step.certificate.as_ref().map(|(key, variable)| self.holder(key, variable)).transpose()?;
+        let who = match &holder {
+            Some(holder) => As::Holder(holder),
+            None if step.anonymous => As::Nobody,
+            None => As::Admin,
+        };
         if let Some(name) = &step.open {
-            let (raw, stream) = self.server.open(&step.method, &path, &headers, body, step.anonymous).await?;
+            let (raw, stream) = self.server.open(&step.method, &path, &headers, body, who).await?;
             self.streams.insert(name.clone(), stream);
             return Ok(raw);
         }
         let watches = path.contains("watch=true") || path.contains("watch=1") || path.contains("/v1/watch/");
         let events = step.events.or(watches.then_some(usize::MAX));
-        self.server.ask(&step.method, &path, &headers, body, step.anonymous, events).await
+        self.server.ask(&step.method, &path, &headers, body, who, events).await
+    }
+
+    /// `NAME CN[/GROUP...] [HOST...]`: makes a key, and sets `$NAME` to its signing request (base64 of PEM).
+    fn make_key(&mut self, text: &str) -> Result<()> {
+        let mut words = text.split(' ').filter(|word| !word.is_empty());
+        let name = words.next().unwrap_or_default().to_owned();
+        let mut parts = words.next().unwrap_or_default().split('/').map(str::to_owned);
+        let subject = pki::Subject { common_name: parts.next().unwrap_or_default(), organizations: parts.collect() };
+        let hosts: Vec<String> = words.map(str::to_owned).collect();
+        let key = pki::PrivateKey::generate()?;
+        let request = pki::new_request(&key, &subject, &hosts)?;
+        self.variables.insert(name.clone(), json!(STANDARD.encode(request)));
+        self.keys.insert(name, key);
+        Ok(())
+    }
+
+    /// A connection with a certificate that was captured in base64.
+    fn holder(&self, key: &str, variable: &str) -> Result<client::Https> {
+        let key = self.keys.get(key).ok_or_else(|| anyhow!("no key named {key:?} was made"))?;
+        let text = self.variables.get(variable).and_then(Value::as_str).unwrap_or_default();
+        let certificate = STANDARD.decode(text).map_err(|error| anyhow!("${variable}: {error}"))?;
+        self.server.holder(certificate, key.to_pem().into_bytes())
     }
 
     fn capture(&mut self, capture: &Capture, raw: &Raw) {
@@ -186,6 +227,7 @@ fn reached(until: &Until, answer: &Answer) -> bool {
     match until {
         Until::Status(code) => answer.status == *code,
         Until::Value { pointer, value } => answer.body.pointer(pointer) == Some(value),
+        Until::Present { pointer } => answer.body.pointer(pointer).is_some(),
         Until::Absent { pointer } => answer.body.pointer(pointer).is_none(),
     }
 }

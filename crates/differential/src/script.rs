@@ -23,10 +23,13 @@
 //! | `% only status` | compares the status code alone |
 //! | `% events N` | reads N events of a watch; without it a watch is read until the server ends it |
 //! | `% open NAME`, request line `READ NAME` | leaves a watch open; reads from it later |
-//! | `% until /pointer JSON` | asks again until the body has this value there (`absent`: until nothing is there) |
+//! | `% until /pointer JSON` | asks again until the body has this value there (`absent`: until nothing is there; `present`: until anything is) |
+//! | `% sort /pointer` | a list of the body whose order means nothing |
 //! | `% until status N` | asks again until the answer has this status code |
 //! | `% stock N` | the stock server must answer with this status code, or the script does not say what it means |
-//! | `% anonymous` | sends no credentials |
+//! | `% anonymous` | sends no credentials but those of the step's headers (`Authorization: Bearer $token`) |
+//! | request line `KEY NAME USER/GROUP/... HOST...` | makes a key; `$NAME` is its signing request, base64 of PEM |
+//! | `% certificate NAME VARIABLE` | shows the certificate in `$VARIABLE` (base64 of PEM) with the key of that name |
 //! | `% repeat A..B` | the step, for each `$i` from A to B |
 //! | `% when CONDITION` | in scripts for each kind: `namespaced`, `cluster`, `verb V`, `subresource S`, `group G`, `not ...` |
 //! | `% vary HOW` | in scripts for each kind: the step once for each field of the minimal object (see `vary`) |
@@ -59,7 +62,10 @@ pub(crate) struct Step {
     pub(crate) open: Option<String>,
     pub(crate) until: Option<Until>,
     pub(crate) stock: Option<u16>,
+    pub(crate) sorted: Vec<String>,
     pub(crate) anonymous: bool,
+    /// The name of a key, and that of the variable with its certificate.
+    pub(crate) certificate: Option<(String, String)>,
     pub(crate) when: Vec<String>,
     pub(crate) vary: Option<String>,
     /// Values of variables that hold for this step alone.
@@ -106,9 +112,10 @@ pub(crate) enum Until {
     Status(u16),
     Value { pointer: String, value: Value },
     Absent { pointer: String },
+    Present { pointer: String },
 }
 
-const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "READ"];
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "READ", "KEY"];
 
 /// Reads a script.
 ///
@@ -235,7 +242,12 @@ fn apply(step: &mut Step, directive: &str) -> Result<(), String> {
         "events" => step.events = Some(rest.parse().map_err(|_| format!("{rest:?} is not a number of events"))?),
         "open" => step.open = Some(rest.to_owned()),
         "stock" => step.stock = Some(rest.parse().map_err(|_| format!("{rest:?} is not a status code"))?),
+        "sort" => step.sorted.push(rest.to_owned()),
         "anonymous" => step.anonymous = true,
+        "certificate" => {
+            let (key, variable) = rest.split_once(' ').ok_or("certificate NAME VARIABLE")?;
+            step.certificate = Some((key.to_owned(), variable.trim().to_owned()));
+        }
         "when" => step.when.push(rest.to_owned()),
         "vary" => step.vary = Some(rest.to_owned()),
         "until" => {
@@ -243,6 +255,7 @@ fn apply(step: &mut Step, directive: &str) -> Result<(), String> {
             step.until = Some(match (what, value.trim()) {
                 ("status", code) => Until::Status(code.parse().map_err(|_| format!("{code:?} is not a status code"))?),
                 (pointer, "absent") => Until::Absent { pointer: pointer.to_owned() },
+                (pointer, "present") => Until::Present { pointer: pointer.to_owned() },
                 (pointer, json) => Until::Value {
                     pointer: pointer.to_owned(),
                     value: serde_json::from_str(json).map_err(|error| format!("{json}: {error}"))?,

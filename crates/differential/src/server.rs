@@ -32,8 +32,20 @@ const PRESENCES: [&str; 3] = ["audit-id", "etag", "expires"];
 /// One of the two servers.
 pub(crate) struct Server {
     pub(crate) place: Place,
+    endpoint: Endpoint,
     admin: Https,
     anonymous: Https,
+}
+
+/// Whose credentials a request has.
+#[derive(Clone, Copy)]
+pub(crate) enum As<'a> {
+    /// Those of the administrator.
+    Admin,
+    /// None; headers may hold some.
+    Nobody,
+    /// Those of a connection that was made with [`Server::holder`].
+    Holder(&'a Https),
 }
 
 /// An answer whose body goes on.
@@ -59,7 +71,16 @@ impl Server {
         let host = endpoint.server.split('/').nth(2).unwrap_or_default().to_owned();
         let place = Place { host, prefix: endpoint.path() };
         let anonymous = Https::new(Endpoint { credential: Credential::default(), ..endpoint.clone() })?;
-        Ok(Self { place, admin: Https::new(endpoint)?, anonymous })
+        Ok(Self { place, admin: Https::new(endpoint.clone())?, anonymous, endpoint })
+    }
+
+    /// A connection whose client shows a certificate (both PEM).
+    ///
+    /// # Errors
+    /// If certificate or key cannot be used.
+    pub(crate) fn holder(&self, certificate: Vec<u8>, key: Vec<u8>) -> Result<Https> {
+        let credential = Credential::Certificate { certificate, key };
+        Ok(Https::new(Endpoint { credential, ..self.endpoint.clone() })?)
     }
 
     async fn send(
@@ -68,7 +89,7 @@ impl Server {
         path: &str,
         headers: &[(String, String)],
         body: Vec<u8>,
-        anonymous: bool,
+        who: As<'_>,
     ) -> Result<http::Response<Body>> {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.place.prefix));
         for (name, value) in headers {
@@ -78,7 +99,11 @@ impl Server {
             request = request.header("User-Agent", "differential/1");
         }
         let request = request.body(Bytes::from(body)).with_context(|| format!("{method} {path}"))?;
-        let transport = if anonymous { &self.anonymous } else { &self.admin };
+        let transport = match who {
+            As::Admin => &self.admin,
+            As::Nobody => &self.anonymous,
+            As::Holder(holder) => holder,
+        };
         let sent = tokio::time::timeout(ANSWER_TIMEOUT, transport.send(request)).await;
         sent.context("no answer in time")?.with_context(|| format!("{method} {path}"))
     }
@@ -94,10 +119,10 @@ impl Server {
         path: &str,
         headers: &[(String, String)],
         body: Vec<u8>,
-        anonymous: bool,
+        who: As<'_>,
         events: Option<usize>,
     ) -> Result<Raw> {
-        let (mut raw, mut stream) = self.open(method, path, headers, body, anonymous).await?;
+        let (mut raw, mut stream) = self.open(method, path, headers, body, who).await?;
         match events.filter(|_| raw.answer.status == 200) {
             Some(count) => raw.answer.events = Some(stream.events(count, true).await?),
             None => {
@@ -120,9 +145,9 @@ impl Server {
         path: &str,
         headers: &[(String, String)],
         body: Vec<u8>,
-        anonymous: bool,
+        who: As<'_>,
     ) -> Result<(Raw, Stream)> {
-        let response = self.send(method, path, headers, body, anonymous).await?;
+        let response = self.send(method, path, headers, body, who).await?;
         let (parts, body) = response.into_parts();
         let answer =
             Answer { status: parts.status.as_u16(), headers: chosen_headers(&parts.headers), ..Answer::default() };

@@ -1,7 +1,7 @@
 //! A stock space: etcd, kube-apiserver and kube-controller-manager on the loopback address.
 
 use crate::process::{Process, free_ports};
-use crate::server::Server;
+use crate::server::{As, Server};
 use anyhow::{Context, Result, bail};
 use client::{Credential, Endpoint};
 use std::fs;
@@ -101,7 +101,7 @@ impl Stock {
                 process.check()?;
             }
             // Refused connections are what is waited out here.
-            let asked = self.server.ask("GET", path, &[], Vec::new(), false, None).await;
+            let asked = self.server.ask("GET", path, &[], Vec::new(), As::Admin, None).await;
             if asked.is_ok_and(|raw| raw.answer.status == status) {
                 return Ok(());
             }

@@ -5,6 +5,7 @@ use crate::background;
 use crate::demo::Demo;
 use crate::serve::{Options, Serve};
 use anyhow::{Context, Result, anyhow};
+use apiserver::audit::{Audit, Policy, Rotation};
 use clap::{Parser, Subcommand};
 use cli::kflex::{self, GlobalFlags, KflexCommand};
 use cli::{Environment, GetCommand, Session};
@@ -90,6 +91,39 @@ struct ServeArgs {
     /// A name or address by which clients reach the server; may be given several times, the first is advertised
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
+    #[command(flatten)]
+    audit: AuditArgs,
+}
+
+/// Flags of the audit log, as those of kube-apiserver.
+#[derive(clap::Args)]
+struct AuditArgs {
+    /// Write who asks for what to this file
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    audit_log_path: Option<PathBuf>,
+    /// What is written of which request: a Policy of audit.k8s.io/v1
+    #[arg(long, value_name = "FILE", requires = "audit_log_path")]
+    audit_policy_file: Option<PathBuf>,
+    /// Megabytes after which a new file is begun
+    #[arg(long, value_name = "MEGABYTES", default_value_t = 100)]
+    audit_log_maxsize: u64,
+    /// Older files that are kept; 0 keeps all
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    audit_log_maxbackup: usize,
+}
+
+impl AuditArgs {
+    /// The log that is asked for, if one is.
+    fn open(&self) -> Result<Option<Audit>> {
+        let Some((path, policy)) = self.audit_log_path.as_ref().zip(self.audit_policy_file.as_ref()) else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(policy).with_context(|| format!("read {}", policy.display()))?;
+        let policy = Policy::parse(&text).map_err(|error| anyhow!("audit policy {}: {error}", policy.display()))?;
+        let rotation = Rotation { bytes_max: self.audit_log_maxsize << 20, kept_max: self.audit_log_maxbackup };
+        let audit = Audit::open(policy, path, rotation).with_context(|| format!("open {}", path.display()))?;
+        Ok(Some(audit))
+    }
 }
 
 #[derive(clap::Args)]
@@ -176,7 +210,11 @@ fn data_folder(given: Option<PathBuf>, environment: &Environment) -> Result<Path
 async fn serve(args: ServeArgs, environment: &Environment) -> Result<()> {
     let data = data_folder(args.data_dir, environment)?;
     let options = Options { data: Some(data), listen: args.listen, hosts: args.hosts };
+    let audit = args.audit.open()?;
     let mut server = Serve::start(options, clock::system()).await?;
+    if let Some(audit) = audit {
+        server.server.set_audit(audit);
+    }
     tracing::info!(url = %server.url, "ready");
     // Whoever started this in the background waits for the line; nobody reads what comes after it.
     writeln!(std::io::stdout(), "{}", background::READY_LINE).ok();

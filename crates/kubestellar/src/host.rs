@@ -1,11 +1,13 @@
 //! Where spaces come from in this process, and what runs beside each: a WDS has its controllers, an ITS its hub, and a
 //! simulated WEC its simulator and an agent.
 
+use crate::addresses::{Addresses, Wanted};
 use crate::host_marks::{self, Marks};
 use crate::host_parts::Parts;
 use crate::local;
 use anyhow::{Context, Result, anyhow};
 use api::cluster::MANAGED_CLUSTERS;
+use api::space::CONTROL_PLANES;
 use api::work::{MANIFEST_WORKS, WDS_LABEL};
 use api::{ClusterName, ObjectName, PartialObject, SpaceName, Timestamp};
 use apiserver::{Server, SpaceAccess};
@@ -33,6 +35,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// The spaces of this process.
 pub(crate) struct Host {
     server: Server,
+    addresses: Addresses,
     data: Option<PathBuf>,
     clock: SharedClock,
     shutdown: CancellationToken,
@@ -51,12 +54,13 @@ struct Beside {
 impl Host {
     pub(crate) fn new(
         server: Server,
+        addresses: Addresses,
         data: Option<PathBuf>,
         clock: SharedClock,
         shutdown: CancellationToken,
     ) -> Result<Self> {
         let scratch = tempfile::tempdir().context("make a temporary folder")?;
-        Ok(Self { server, data, clock, shutdown, beside: Mutex::default(), scratch })
+        Ok(Self { server, addresses, data, clock, shutdown, beside: Mutex::default(), scratch })
     }
 
     /// The API space behind a named one: with [`Place::Hosting`] it is the hosting space.
@@ -109,6 +113,13 @@ impl Host {
             }
         }
         Some(Beside { role, its: its.cloned(), parts })
+    }
+
+    /// The addresses that the ControlPlane of a space asks for.
+    async fn wanted(&self, space: &SpaceName) -> Result<Wanted> {
+        let hosting = local::client(&self.server, &self.server.hosting_space(), "kubeflex", Visibility::Appended);
+        let plane = hosting.find::<PartialObject>(&CONTROL_PLANES, &ObjectName::cluster(space.as_str())).await?;
+        plane.map_or_else(|| Ok(Wanted::default()), |plane| Wanted::read(&plane.metadata.annotations))
     }
 
     /// Takes a simulated cluster out of the inventory, and waits a while until that is done.
@@ -224,9 +235,10 @@ impl Spaces for Host {
     async fn ensure(&self, space: &SpaceName, place: Place, owner: &str) -> Result<Access> {
         let access = match place {
             Place::Own => {
-                let access = self.server.create_space(space).map_err(|error| anyhow!("space {space}: {error}"))?;
+                self.server.create_space(space).map_err(|error| anyhow!("space {space}: {error}"))?;
                 host_marks::set_owner(&self.server, space, owner).await?;
-                access
+                self.addresses.settle(space, self.wanted(space).await?).await?;
+                self.server.access(space)?
             }
             Place::Hosting => self.server.access(&self.server.hosting_space())?,
         };
@@ -268,6 +280,7 @@ impl Spaces for Host {
             _ => {}
         }
         self.stop_role(space).await?;
+        self.addresses.close(space).await;
         if self.server.has_space(space) && *space != self.server.hosting_space() {
             self.server.delete_space(space)?;
         }

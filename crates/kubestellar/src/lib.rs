@@ -1,5 +1,6 @@
 //! The product: flags, configuration, wiring. Everything else is in the libraries.
 
+mod addresses;
 mod agent_command;
 mod args;
 mod background;

@@ -1,6 +1,7 @@
 //! How one process is put together: the store, the API server over it, the listener, and the controllers beside the
 //! spaces. This is the only place that knows all parts.
 
+use crate::addresses::Addresses;
 use crate::background::{self, Running};
 use crate::data_folder;
 use crate::host::Host;
@@ -115,6 +116,8 @@ impl Serve {
         let controllers = server.clone();
         let end = shutdown.clone();
         tasks.spawn(async move { controllers.run_controllers(end).await });
+        let addresses =
+            Addresses::new(server.clone(), serving.clone(), (address, host.clone()), clock.clone(), shutdown.clone());
         let (listening, end) = (server.clone(), shutdown.clone());
         tasks.spawn(async move {
             let identity = (serving.certificate.as_str(), serving.key.as_str());
@@ -122,7 +125,8 @@ impl Serve {
                 tracing::error!(error = &error as &dyn std::error::Error, "the listener ended");
             }
         });
-        let host = Arc::new(Host::new(server.clone(), options.data.clone(), clock.clone(), shutdown.clone())?);
+        let host =
+            Arc::new(Host::new(server.clone(), addresses, options.data.clone(), clock.clone(), shutdown.clone())?);
         let client = local::client(&server, &hosting, "kubeflex", Visibility::Appended);
         let (end, control_clock) = (shutdown.clone(), clock.clone());
         tasks.spawn(async move {

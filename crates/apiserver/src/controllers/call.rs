@@ -53,6 +53,20 @@ impl<'a> Caller<'a> {
         absent_is_none(self.send(Method::GET, resource.object_path(name), None, "application/json").await)
     }
 
+    /// All objects of a kind.
+    pub(super) async fn list(&self, resource: &Resource) -> Result<Vec<Object>, Failure> {
+        let mut list = self.send(Method::GET, resource.collection_path(""), None, "application/json").await?;
+        let items = list.0.remove("items").and_then(|items| serde_json::from_value(items).ok());
+        Ok(items.unwrap_or_default())
+    }
+
+    /// Server-side apply, by force.
+    pub(super) async fn apply(&self, path: String, manager: &str, body: &Value) -> Result<(), Failure> {
+        let path = format!("{path}?force=true&fieldManager={manager}");
+        absent_is_none(self.send(Method::PATCH, path, Some(body.clone()), "application/apply-patch+yaml").await)
+            .map(drop)
+    }
+
     /// What is there already stays.
     pub(super) async fn create(&self, resource: &Resource, object: &Object) -> Result<(), Failure> {
         let path = resource.collection_path(object.namespace());
@@ -95,6 +109,7 @@ impl<'a> Caller<'a> {
             .uri(&path)
             .header(http::header::CONTENT_TYPE, kind)
             .header(http::header::ACCEPT, "application/json")
+            .header(http::header::USER_AGENT, "kube-controller-manager")
             .body(bytes)
             .map_err(|error| unreadable(error.to_string()))?;
         let answer = self.server.handle(self.space, self.identity.clone(), Visibility::Appended, request).await;

@@ -28,8 +28,12 @@ pub(super) struct Expiry {
 impl Expiry {
     /// An Event was written at this revision, at this time.
     pub(super) fn written(&mut self, key: &Key, revision: Revision, at: Timestamp) {
+        self.ends(key, revision, Timestamp::from_micros(at.micros().saturating_add(micros(EVENT_TTL))));
+    }
+
+    /// Something that is at this revision ends then, unless it is written meanwhile.
+    pub(super) fn ends(&mut self, key: &Key, revision: Revision, end: Timestamp) {
         self.gone(key);
-        let end = Timestamp::from_micros(at.micros().saturating_add(micros(EVENT_TTL)));
         self.order.insert((end, key.clone()));
         self.ends.insert(key.clone(), (end, revision));
     }

@@ -5,7 +5,10 @@
 //! work is a key; what is to be done is found out when its turn comes. Spaces take turns, a few at once, and a piece of
 //! work is short: a space with much to do delays no other. Writes go through [`Server::handle`] like anybody's.
 
+mod aggregation;
+mod approver;
 mod call;
+mod cleaner;
 mod expiry;
 mod garbage;
 mod lanes;
@@ -13,8 +16,10 @@ mod namespace;
 mod protection;
 mod quota;
 mod signer;
+mod tokens;
 
 use crate::Server;
+use crate::certificates;
 use crate::header::Header;
 use api::{Object, SpaceName};
 use call::{Caller, Failure};
@@ -49,6 +54,12 @@ enum Work {
     Dependent(Key),
     /// An object waits for its dependents (finalizer `foregroundDeletion` or `orphan`).
     Waiting(Key),
+    /// Write the rules of ClusterRoles that are made of others.
+    Aggregate,
+    /// Fill a Secret with a token of its service account, or take it away.
+    Token(Key),
+    /// A service account is gone: take its tokens away.
+    AccountGone(Arc<str>),
     /// See whether a signing request is ready to be signed.
     Sign(Arc<str>),
     /// Count what is used of the quotas of a namespace.
@@ -205,6 +216,7 @@ impl State {
                         *self.quotas.entry(namespace_of(&entry.key)).or_default() += 1;
                         self.count(&entry.key);
                     }
+                    self.came_with(&entry.key, entry.modified, &entry.value);
                     if &*collection.resource == expiry::EVENTS {
                         let event = serde_json::from_slice::<Object>(&entry.value).unwrap_or_default();
                         self.expiry.written(&entry.key, entry.modified, expiry::last_written(&event, now));
@@ -247,6 +259,9 @@ impl State {
                 self.lanes.add(&key.collection.space, Work::Unused(claim.clone()));
             }
         }
+        if event.change != Change::Deleted {
+            self.came_with(key, event.entry.modified, &event.entry.value);
+        }
         match event.change {
             Change::Created => {
                 if &*key.collection.resource == quota::QUOTAS {
@@ -280,7 +295,8 @@ impl State {
             "namespaces" if owners_changed || meta.deleting => {
                 self.lanes.add(space, Work::Namespace(key.name.clone()));
             }
-            "certificatesigningrequests.certificates.k8s.io" => self.lanes.add(space, Work::Sign(key.name.clone())),
+            certificates::COLLECTION => self.lanes.add(space, Work::Sign(key.name.clone())),
+            aggregation::COLLECTION => self.lanes.add(space, Work::Aggregate),
             "configmaps" if &*key.name == namespace::ROOT_CA => {
                 self.lanes.add(space, Work::Namespace(key.namespace.clone()));
             }
@@ -302,8 +318,26 @@ impl State {
         }
     }
 
+    /// What is decided by more than the header of an object.
+    fn came_with(&mut self, key: &Key, revision: Revision, value: &[u8]) {
+        if &*key.collection.resource == certificates::COLLECTION
+            && let Some(end) = cleaner::end(value)
+        {
+            self.expiry.ends(key, revision, end);
+        }
+        if &*key.collection.resource == "secrets" && contains(value, tokens::TYPE.as_bytes()) {
+            self.lanes.add(&key.collection.space, Work::Token(key.clone()));
+        }
+    }
+
     fn went(&mut self, key: &Key, meta: &Header) {
         let space = &key.collection.space;
+        match &*key.collection.resource {
+            aggregation::COLLECTION => self.lanes.add(space, Work::Aggregate),
+            certificates::COLLECTION => self.expiry.gone(key),
+            "serviceaccounts" => self.lanes.add(space, Work::AccountGone(key.namespace.clone())),
+            _ => {}
+        }
         let (woken, orphaned) = {
             let mut owners = self.owners.lock();
             owners.waits_no_more(meta.uid);
@@ -395,6 +429,11 @@ fn protector(key: &Key) -> &'static str {
     }
 }
 
+/// Whether bytes contain others.
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
 /// Does one piece of work.
 async fn perform(server: Server, owners: Arc<Mutex<Owners>>, space: Arc<str>, work: Work) -> Finished {
     let attempt = AssertUnwindSafe(attempt(&server, &owners, &space, &work)).catch_unwind();
@@ -409,6 +448,12 @@ async fn attempt(server: &Server, owners: &Mutex<Owners>, space: &str, work: &Wo
         Work::Namespace(name) => return namespace::reconcile(&caller("namespace-controller"), server, name).await,
         Work::Dependent(key) => garbage::check(&caller("generic-garbage-collector"), server, key).await?,
         Work::Waiting(key) => garbage::release(&caller("generic-garbage-collector"), server, owners, key).await?,
+        Work::Aggregate => aggregation::reconcile(&caller("clusterrole-aggregation-controller")).await?,
+        Work::Token(key) => tokens::reconcile(&caller("service-account-token-controller"), server, key).await?,
+        Work::AccountGone(namespace) => {
+            tokens::reconcile_all(&caller("service-account-token-controller"), server, namespace).await?;
+        }
+        Work::Sign(name) if approver::approve(&caller("certificate-controller"), server, name).await? => {}
         Work::Sign(name) => signer::sign(&caller("certificate-controller"), server, name).await?,
         Work::Quota(namespace) => quota::count(&caller("resourcequota-controller"), server, namespace).await?,
         Work::Unused(key) => protection::release(&caller(protector(key)), server, key).await?,

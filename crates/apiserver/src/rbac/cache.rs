@@ -3,17 +3,15 @@
 //! The cursors of four watches are drained before each decision, so that a binding counts from the moment its write
 //! was answered: there is no lag to wait for, as there is with a stock server's informers.
 
-use super::Policy;
 use super::bootstrap::BOOTSTRAP;
 use super::policy::Kind;
+use super::rule::Rule;
+use super::{GROUP, Policy, inherited};
 use crate::identity::{Attributes, Decision, Identity, MASTERS};
 use api::{Object, ObjectName};
 use parking_lot::Mutex;
-use serde_json::Value;
 use std::sync::Arc;
 use store::{Change, Collection, Entry, Lost, Meta, Store, Visibility, Watch};
-
-const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Decides requests of one space.
 pub struct Cache<M: Meta> {
@@ -36,18 +34,18 @@ impl<M: Meta> Cache<M> {
     /// Decides one request.
     pub fn decide(&self, identity: &Identity, asked: &Attributes<'_>) -> Decision {
         if identity.is_in(MASTERS) {
-            return Decision::Allow(format!("RBAC: allowed to group {MASTERS:?}"));
+            return Decision::Allow(String::new());
         }
         self.with_policy(|policy| policy.decide(identity, asked))
     }
 
-    /// The rules that hold for somebody in a namespace.
-    pub fn rules_for(&self, identity: &Identity, namespace: &str) -> Vec<Value> {
+    /// The rules that hold for somebody in a namespace, and what went wrong while they were looked up.
+    pub fn rules_for(&self, identity: &Identity, namespace: &str) -> (Vec<Rule>, String) {
         self.with_policy(|policy| policy.rules_for(identity, namespace))
     }
 
     /// The rules of a role; an empty namespace is a ClusterRole.
-    pub fn rules_of(&self, namespace: &str, name: &str) -> Option<Vec<Value>> {
+    pub fn rules_of(&self, namespace: &str, name: &str) -> Option<Arc<[Rule]>> {
         self.with_policy(|policy| policy.rules_of(namespace, name))
     }
 
@@ -71,6 +69,15 @@ impl<M: Meta> Cache<M> {
                 let Ok(watch) = self.store.watch(&collection, None, page.revision, Visibility::Appended) else { break };
                 state.watches.push((kind, watch));
             }
+            // What is inherited and was deleted, unless it is there again.
+            for (kind, namespace, name) in inherited::deleted(&self.store, &self.space) {
+                let resource = Kind::ALL.into_iter().find(|(held, _)| *held == kind).map_or("", |(_, plural)| plural);
+                let collection =
+                    Collection { space: self.space.clone(), resource: format!("{resource}.{GROUP}").into() };
+                if self.store.get(&store::Key::new(collection, namespace.as_str(), name.as_str())).is_none() {
+                    state.policy.hide(kind, &ObjectName::namespaced(namespace, name));
+                }
+            }
             if state.watches.len() == Kind::ALL.len() {
                 return state;
             }
@@ -93,7 +100,7 @@ impl<M: Meta> State<M> {
         for (kind, event) in seen {
             match event.change {
                 Change::Created | Change::Updated => self.put(kind, &event.entry),
-                Change::Deleted => self.policy.remove(kind, &name(&event.entry)),
+                Change::Deleted => self.policy.hide(kind, &name(&event.entry)),
             }
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! Parts of objects, and kinds that are asked but never stored.
 
-mod approval;
 mod pods;
 mod reviews;
 mod scale;
 mod token;
 
 use crate::admission::{self, Operation, Review};
+pub(crate) use reviews::user_info;
+
 use crate::call::Call;
 use crate::negotiate::{Offer, negotiate};
 use crate::options::WriteOptions;
@@ -30,7 +31,8 @@ pub(crate) async fn dispatch(call: &Call) -> Result<Response<Body>> {
         ("scale", _) => scale::dispatch(call).await,
         ("finalize", Verb::Update) => finalize(call).await,
         ("approval", Verb::Get) => verbs::get::get(call).await,
-        ("approval", Verb::Update | Verb::Patch) => approval::write(call).await,
+        ("approval", Verb::Update) => verbs::update::update(call, Part::Whole).await,
+        ("approval", Verb::Patch) => verbs::patch::patch(call, Part::Whole).await,
         ("eviction", Verb::Create) => pods::evict(call).await,
         ("token", Verb::Create) => token::create(call).await,
         ("binding", Verb::Create) => pods::bind(call, &call.target.name).await,

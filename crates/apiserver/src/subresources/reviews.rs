@@ -1,18 +1,24 @@
 //! Questions about who somebody is and what they may do. They are answered and forgotten.
 
+mod access;
+
 use crate::call::Call;
 use crate::decode;
-use crate::identity::{Attributes, Decision, Identity};
+use crate::identity::Identity;
 use crate::negotiate::{Offer, negotiate};
-use crate::options::cause;
+use crate::options::WriteOptions;
 use crate::present;
+use crate::rbac::Rule;
 use crate::respond::{Body, Result};
+use crate::verbs::write;
 use api::{Object, Status};
 use http::{Response, StatusCode};
+use machinery::apply::FieldSet;
 use serde_json::{Map, Value, json};
 
 pub(super) fn review(call: &Call) -> Result<Response<Body>> {
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Plain)?;
+    let options = WriteOptions::read("CreateOptions", &call.query, &call.headers)?;
     let Value::Object(map) = decode::object(&call.headers, &call.body, &call.kind.served.kind)?.value else {
         return Err(Status::bad_request("the body is not an object").into());
     };
@@ -21,118 +27,94 @@ pub(super) fn review(call: &Call) -> Result<Response<Body>> {
     if !matches!(review.kind(), "") && review.kind() != kind {
         return Err(Status::bad_request(format!("{} cannot be handled as a {kind}", review.kind())).into());
     }
-    let spec = review.0.get("spec").cloned().unwrap_or_default();
-    let status = match &**kind {
-        "TokenReview" => token(call, &spec),
-        "SelfSubjectReview" => json!({"userInfo": user_info(&call.identity)}),
-        "SelfSubjectAccessReview" => access(call, &call.identity, &spec)?,
-        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
-            if &**kind == "LocalSubjectAccessReview" {
-                same_namespace(call, &spec)?;
-            }
-            access(call, &subject(call, &spec)?, &spec)?
-        }
-        "SelfSubjectRulesReview" => rules(call, &spec),
-        _ => return Err(super::not_served().into()),
-    };
+    review.0.remove("status");
     review.0.insert("apiVersion".into(), call.kind.api_version.as_str().into());
     review.0.insert("kind".into(), kind.to_string().into());
+    if !call.target.namespace.is_empty() {
+        review.set_meta("namespace", call.target.namespace.as_str());
+    }
+    review.metadata_mut().remove("creationTimestamp");
+    let nothing = FieldSet::new();
+    let writer = write::writer(call, &options, &nothing);
+    // An empty spec is there from the beginning, as in a value of the type.
+    let empty = Object(Map::from_iter([("spec".to_owned(), json!({}))]));
+    let mut review = machinery::apply::update(Some(&empty), review, &writer, call.kind.schema().as_ref());
+    let spec = review.0.get("spec").cloned().unwrap_or_default();
+    let status = match &**kind {
+        "TokenReview" => token(call, &spec)?,
+        "SelfSubjectReview" => {
+            review.set_meta("creationTimestamp", call.server.now().to_string());
+            json!({"userInfo": user_info(&call.identity)})
+        }
+        "SelfSubjectRulesReview" => {
+            // What was asked is not said again.
+            review.0.insert("metadata".into(), json!({}));
+            review.0.insert("spec".into(), json!({}));
+            rules(call, &spec)?
+        }
+        _ => access::answer(call, kind, &review, &spec)?,
+    };
     review.0.insert("status".into(), status);
-    let metadata = review.metadata_mut();
-    metadata.insert("creationTimestamp".into(), Value::Null);
     Ok(present::document(accepted, StatusCode::CREATED, review.to_json()))
 }
 
-fn user_info(identity: &Identity) -> Value {
+/// `authentication.k8s.io/v1 UserInfo`.
+pub(crate) fn user_info(identity: &Identity) -> Value {
     let mut info = Map::new();
     info.insert("username".into(), identity.user.as_str().into());
     if !identity.uid.is_empty() {
         info.insert("uid".into(), identity.uid.as_str().into());
     }
-    info.insert("groups".into(), identity.groups.clone().into());
+    if !identity.groups.is_empty() {
+        info.insert("groups".into(), identity.groups.clone().into());
+    }
     if !identity.extra.is_empty() {
         info.insert("extra".into(), json!(identity.extra));
     }
     info.into()
 }
 
-fn token(call: &Call, spec: &Value) -> Value {
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn token(call: &Call, spec: &Value) -> Result<Value> {
     let token = spec["token"].as_str().unwrap_or("");
-    match call.server.identity_of_token(&call.space.name, token) {
-        Some(identity) => json!({"authenticated": true, "user": user_info(&identity), "audiences": spec["audiences"]}),
-        None => json!({"user": {}, "error": "the token is not one of this space"}),
+    if token.is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication").into());
     }
-}
-
-fn invalid(call: &Call, field: &str, message: &str) -> Status {
-    let served = &call.kind.served;
-    Status::invalid(&served.group, &served.kind, "", vec![cause("FieldValueInvalid", field, message)])
-}
-
-fn same_namespace(call: &Call, spec: &Value) -> Result<()> {
-    if spec["resourceAttributes"]["namespace"].as_str() == Some(&call.target.namespace) {
-        return Ok(());
-    }
-    let message = "Invalid value: must match metadata.namespace";
-    Err(invalid(call, "spec.resourceAttributes.namespace", message).into())
-}
-
-/// Whom a review is about.
-fn subject(call: &Call, spec: &Value) -> Result<Identity> {
-    let text = |field: &str| spec[field].as_str().unwrap_or("").to_owned();
-    let identity = Identity {
-        user: text("user"),
-        uid: text("uid"),
-        groups: serde_json::from_value(spec["groups"].clone()).unwrap_or_default(),
-        extra: serde_json::from_value(spec["extra"].clone()).unwrap_or_default(),
-    };
-    if identity.user.is_empty() && identity.groups.is_empty() {
-        let message = "Invalid value: \"\": at least one of user or group must be specified";
-        return Err(invalid(call, "spec.user", message).into());
-    }
-    Ok(identity)
-}
-
-fn access(call: &Call, identity: &Identity, spec: &Value) -> Result<Value> {
-    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    if resource.is_object() == path.is_object() {
-        let message = "Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        return Err(invalid(call, "spec.resourceAttributes", message).into());
-    }
-    let attributes = if path.is_object() {
-        Attributes {
-            verb: path["verb"].as_str().unwrap_or(""),
-            path: Some(path["path"].as_str().unwrap_or("")),
-            ..Attributes::default()
+    Ok(match call.server.authenticate(&call.space, token, &texts(&spec["audiences"])) {
+        Ok((identity, audiences)) => {
+            json!({"authenticated": true, "user": user_info(&identity), "audiences": audiences})
         }
-    } else {
-        let text = |field: &str| resource[field].as_str().unwrap_or("");
-        Attributes {
-            verb: text("verb"),
-            group: text("group"),
-            resource: text("resource"),
-            subresource: text("subresource"),
-            namespace: text("namespace"),
-            name: text("name"),
-            path: None,
-        }
-    };
-    let (allowed, reason) = match call.space.rbac.decide(identity, &attributes) {
-        Decision::Allow(reason) => (true, reason),
-        Decision::Deny(reason) => (false, reason),
-    };
-    let mut status = Map::new();
-    status.insert("allowed".into(), allowed.into());
-    if !reason.is_empty() {
-        status.insert("reason".into(), reason.into());
-    }
-    Ok(status.into())
+        Err(error) => json!({"user": {}, "error": error}),
+    })
 }
 
-fn rules(call: &Call, spec: &Value) -> Value {
+fn rules(call: &Call, spec: &Value) -> Result<Value> {
     let namespace = spec["namespace"].as_str().unwrap_or("");
-    let found = call.space.rbac.rules_for(&call.identity, namespace);
-    let (paths, resources): (Vec<Value>, Vec<Value>) =
-        found.into_iter().partition(|rule| rule.get("nonResourceURLs").is_some());
-    json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+    if namespace.is_empty() {
+        return Err(Status::bad_request("no namespace on request").into());
+    }
+    let (rules, errors) = call.space.rbac.rules_for(&call.identity, namespace);
+    let with = |fields: &[(&str, &[String])]| {
+        let fields = fields.iter().filter(|(_, list)| !list.is_empty());
+        Value::Object(fields.map(|(name, list)| ((*name).to_owned(), json!(list))).collect())
+    };
+    let resource = |rule: &Rule| {
+        with(&[
+            ("verbs", &rule.verbs),
+            ("apiGroups", &rule.api_groups),
+            ("resources", &rule.resources),
+            ("resourceNames", &rule.resource_names),
+        ])
+    };
+    let path = |rule: &Rule| with(&[("verbs", &rule.verbs), ("nonResourceURLs", &rule.non_resource_urls)]);
+    let resources: Vec<Value> = rules.iter().filter(|rule| !rule.resources.is_empty()).map(resource).collect();
+    let paths: Vec<Value> = rules.iter().filter(|rule| !rule.non_resource_urls.is_empty()).map(path).collect();
+    let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    if !errors.is_empty() {
+        status["evaluationError"] = errors.into();
+    }
+    Ok(status)
 }

@@ -28,7 +28,7 @@ type Sent = BoxBody<Bytes, Infallible>;
 /// A world behind a socket.
 struct Site {
     world: World,
-    authority: String,
+    authority: Authority,
     address: std::net::SocketAddr,
     end: CancellationToken,
     listening: JoinHandle<()>,
@@ -51,12 +51,22 @@ impl Site {
         let listening = tokio::spawn(async move {
             crate::listen::listen(server, listener, (&certificate, &key), ended).await.unwrap();
         });
-        Self { world, authority: authority.certificate, address, end, listening }
+        Self { world, authority, address, end, listening }
     }
 
     async fn connect(&self, protocol: &str, known: bool) -> TlsStream<TcpStream> {
+        self.connect_to(self.address, "localhost", protocol, known).await
+    }
+
+    async fn connect_to(
+        &self,
+        address: std::net::SocketAddr,
+        host: &'static str,
+        protocol: &str,
+        known: bool,
+    ) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(self.authority.certificate.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = config.with_root_certificates(roots);
@@ -69,8 +79,8 @@ impl Site {
             config.with_no_client_auth()
         };
         config.alpn_protocols = vec![protocol.into()];
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from(host).unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
@@ -241,4 +251,48 @@ async fn watches_end_with_the_listener() {
     assert!(stopwatch.elapsed() < Duration::from_secs(1), "{:?}", stopwatch.elapsed());
     // The server behind it goes on: another listener may serve it.
     site.world.get(&format!("{CONFIG_MAPS}/a")).await.is(200);
+}
+
+/// The answer to a GET of the root's namespaces, as text.
+async fn namespaces(stream: TlsStream<TcpStream>) -> String {
+    let mut stream = stream;
+    let request = "GET /api/v1/namespaces/default HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await.unwrap().ok();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test]
+async fn a_space_at_a_name_and_at_a_port_of_its_own() {
+    let site = Site::new().await;
+    let space = site.world.space.clone();
+    let server = site.world.server.clone();
+    // The client's certificate is of the space: at the root of the common address it opens nothing.
+    let common = site.connect_to(site.address, "localhost", "http/1.1", true).await;
+    assert!(namespaces(common).await.starts_with("HTTP/1.1 401"));
+    let real = clock::system().now();
+    let hour = Duration::from_secs(3600);
+    let subject = Subject { common_name: "s1".into(), organizations: Vec::new() };
+    let names = ["s1.example.com".to_owned()];
+    let (certificate, key) = site.authority.issue_with_key(&subject, &names, Usage::Server, real, hour).unwrap();
+    server.set_host("S1.example.com", &space, (&certificate, &key)).unwrap();
+    let named = site.connect_to(site.address, "s1.example.com", "http/1.1", true).await;
+    assert!(
+        namespaces(named).await.starts_with("HTTP/1.1 200"),
+        "the handshake checks that the certificate has the name"
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let names = ["localhost".to_owned()];
+    let (certificate, key) = site.authority.issue_with_key(&subject, &names, Usage::Server, real, hour).unwrap();
+    let (own, of, end) = (server.clone(), space.clone(), site.end.clone());
+    tokio::spawn(async move { crate::listen::listen_for(own, of, listener, (&certificate, &key), end).await });
+    let own = site.connect_to(address, "localhost", "http/1.1", true).await;
+    assert!(namespaces(own).await.starts_with("HTTP/1.1 200"));
+    server.set_url(&space, Some("https://s1.example.com:1".into()));
+    assert_eq!(server.access(&space).unwrap().server_url, "https://s1.example.com:1");
+    server.clear_hosts(&space);
+    server.set_url(&space, None);
+    assert!(server.space_of_host("s1.example.com").is_none() && server.url(&space).ends_with("/spaces/s1"));
 }

@@ -4,6 +4,7 @@ mod admission;
 mod builtins;
 mod controllers;
 mod definitions;
+mod identity;
 mod listener;
 mod objects;
 mod patches;

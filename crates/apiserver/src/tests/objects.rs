@@ -269,7 +269,7 @@ async fn as_somebody_else() {
     world.raw("POST", path, &headers, "{}").await.is(201);
     world.raw("GET", CONFIG_MAPS, &headers, "").await.fails(403, "Forbidden", "User \"ann\" cannot list");
     let groups = [("impersonate-group", "g")];
-    world.raw("GET", CONFIG_MAPS, &groups, "").await.fails(400, "BadRequest", "without a user to impersonate");
+    world.raw("GET", CONFIG_MAPS, &groups, "").await.fails(400, "BadRequest", "without impersonating a user name");
 }
 
 #[tokio::test]
@@ -309,7 +309,7 @@ async fn nobody_grants_more_than_they_hold() {
     as_ann(bindings, binding("d", "Role", "none", "bob")).await.fails(
         404,
         "NotFound",
-        "roles.rbac.authorization.k8s.io",
+        "rolebindings.rbac.authorization.k8s.io",
     );
 }
 

@@ -142,7 +142,7 @@ fn token(server: &Server, issuer: &str, audience: &str) -> String {
     let written = crate::encode::stamped(account.as_object().unwrap());
     server.store().commit(key, store::Expect::Any, store::Write::Put(written)).unwrap();
     let account = crate::tokens::Account { namespace: "default", name: "robot", uid };
-    crate::tokens::issue(&space.tokens, issuer, &[audience.to_owned()], &account, None, (server.now(), None)).unwrap()
+    crate::tokens::issue(&space.tokens, issuer, &[audience.to_owned()], &account, &[], (server.now(), None)).unwrap()
 }
 
 #[tokio::test]

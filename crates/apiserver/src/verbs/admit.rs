@@ -3,7 +3,6 @@
 
 use crate::call::Call;
 use crate::respond::Result;
-use crate::tokens::{self, Account, Bound};
 use crate::{crd, priorities};
 use api::{Object, Reason, Status};
 use machinery::strategy;
@@ -76,7 +75,9 @@ pub(super) fn create(call: &Call, object: &mut Object) {
             set_or_remove(spec, "uid", identity.uid.as_str().into(), identity.uid.is_empty());
             set_or_remove(spec, "extra", json!(identity.extra), identity.extra.is_empty());
         }
-        "secrets" => fill_token(call, object),
+        "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => {
+            object.0.entry("rules").or_insert(Value::Null);
+        }
         crd::COLLECTION => crd::complete(object, true),
         _ => {}
     }
@@ -120,31 +121,6 @@ fn merge_string_data(object: &mut Object) {
         let text = value.as_str().unwrap_or_default();
         data.insert(key, base64::engine::general_purpose::STANDARD.encode(text).into());
     }
-}
-
-/// A Secret that asks for a token of a service account gets one that is good as long as the Secret is there.
-fn fill_token(call: &Call, object: &mut Object) {
-    use base64::Engine;
-    if object.0.get("type").and_then(Value::as_str) != Some("kubernetes.io/service-account-token") {
-        return;
-    }
-    let Some(name) = object.annotation("kubernetes.io/service-account.name").map(str::to_owned) else { return };
-    let namespace = call.target.namespace.as_str();
-    let Some(held) = call.store().get(&call.space.key(&"serviceaccounts".into(), namespace, &name)) else { return };
-    let uid = held.meta.uid.to_string();
-    let account = Account { namespace, name: &name, uid: &uid };
-    let bound = Bound { kind: "secret", name: object.name().into(), uid: object.uid().into() };
-    let issuer = call.space.issuer.clone();
-    let audiences = std::slice::from_ref(&issuer);
-    let token =
-        tokens::issue(&call.space.tokens, &issuer, audiences, &account, Some(&bound), (call.server.now(), None));
-    let Some(token) = token else { return };
-    object.set_annotation("kubernetes.io/service-account.uid", &uid);
-    let data = object.0.entry("data").or_insert_with(|| json!({}));
-    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    data["token"] = encode(&token).into();
-    data["ca.crt"] = encode(call.server.serving_authority()).into();
-    data["namespace"] = encode(namespace).into();
 }
 
 /// 403 for a create of a custom kind whose definition is going away.

@@ -101,10 +101,15 @@ async fn remove_warned(
             crd::commit(call, live.key.clone(), Expect::At(live.modified), object, true)
                 .map(|committed| Deleted::Gone(committed.entry))
         } else {
-            let write = Write::Delete(encode::restamped(&live));
-            call.store()
-                .commit(live.key.clone(), Expect::At(live.modified), write)
-                .map(|committed| Deleted::Gone(committed.entry))
+            let ready = match call.inherited() {
+                Some(inherited) => inherited.depart(Arc::clone(&live)),
+                None => Ok(Arc::clone(&live)),
+            };
+            ready.and_then(|live| {
+                let write = Write::Delete(encode::restamped(&live));
+                let committed = call.store().commit(live.key.clone(), Expect::At(live.modified), write)?;
+                Ok(Deleted::Gone(committed.entry))
+            })
         };
         match outcome {
             Ok(deleted) => return Ok(deleted),

@@ -116,7 +116,7 @@ fn gather(
     token: Option<&Token>,
     at: Option<Revision>,
 ) -> Result<Listed> {
-    let collection = call.collection();
+    let (collection, inherited) = (call.collection(), call.inherited());
     let limit = if options.limit == 0 { usize::MAX } else { options.limit };
     let namespace = call.namespace().or_else(|| selection.namespace().filter(|_| call.kind.served.namespaced));
     let everything = selection.is_everything();
@@ -130,7 +130,11 @@ fn gather(
     let mut entries: Vec<Arc<Entry>> = Vec::new();
     loop {
         let from = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-        let page = call.store().page(&collection, namespace, from, step, at).map_err(|_| match token {
+        let page = match &inherited {
+            Some(inherited) => inherited.page(namespace, from, step, at),
+            None => call.store().page(&collection, namespace, from, step, at),
+        };
+        let page = page.map_err(|_| match token {
             Some(token) => {
                 let inconsistent = Token { v: token.v.clone(), rv: -1, start: token.start.clone() }.encode();
                 expired(EXPIRED_CONTINUE, Some(inconsistent))

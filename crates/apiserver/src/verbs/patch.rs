@@ -137,7 +137,7 @@ async fn apply(call: &Call, part: Part, options: &WriteOptions, config: &Object)
         let result = machinery::apply::apply(live, config, &writer, options.force, call.kind.schema().as_ref());
         result.map_err(|error| error.status().into())
     };
-    let Some(live) = call.store().get(&call.key(&call.target.name)) else {
+    let Some(live) = call.held(&call.key(&call.target.name)) else {
         call.settle(call.store().head()).await?;
         if part != Part::Main {
             return Err(call.not_found().into());

@@ -21,7 +21,7 @@ pub(crate) async fn update(call: &Call, part: Part) -> Result<Response<Body>> {
         return Err(Status::bad_request(message).into());
     }
     write::addressed(call, &mut draft.object)?;
-    let Some(live) = call.store().get(&call.key(&call.target.name)) else {
+    let Some(live) = call.held(&call.key(&call.target.name)) else {
         call.settle(call.store().head()).await?;
         if part != Part::Main || !call.kind.rules.put_creates {
             return Err(call.not_found().into());

@@ -8,7 +8,7 @@ use crate::header::Header;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::respond::{Failure, Result};
 use crate::route::Verb;
-use crate::{Entry, crd, decode, encode, present, random};
+use crate::{Entry, certificates, crd, decode, encode, present, random};
 use api::{Object, Status};
 use machinery::apply::{FieldSet, Writer};
 use serde_json::{Map, Value};
@@ -174,6 +174,9 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
             admit::namespace(call, object.name())?;
             refuse_invalid(call, &mut object, None)?;
             escalation::check(call, &object, None)?;
+            if &*call.kind.collection == certificates::COLLECTION {
+                certificates::admit_new(call, &object)?;
+            }
         }
         if admitted {
             object = validated(call, Operation::Create, object, None, options, &mut warnings).await?;
@@ -398,6 +401,9 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
     let kind = &call.kind;
     addressed(call, &mut new)?;
     metadata::keep(old, &mut new);
+    if &*kind.collection == certificates::COLLECTION {
+        certificates::settle(call, old, &mut new)?;
+    }
     match part {
         Part::Whole => {}
         Part::Main => {
@@ -483,6 +489,10 @@ pub(crate) fn writer<'a>(call: &'a Call, options: &'a WriteOptions, reset: &'a F
 
 /// Fields that an endpoint ignores, and a writer there does not come to own.
 pub(crate) fn reset_fields(call: &Call, part: Part) -> FieldSet {
+    if &*call.kind.collection == certificates::COLLECTION {
+        // All that they hold is the server's to say, or what one endpoint is for.
+        return FieldSet::of_fields(&[&["spec"], &["status"]]);
+    }
     match part {
         Part::Main if call.kind.rules.status => FieldSet::of_fields(&[&["status"]]),
         Part::Status if call.kind.rules.status_writes_metadata => FieldSet::of_fields(&[&["spec"]]),
@@ -497,6 +507,9 @@ fn refuse_invalid(call: &Call, object: &mut Object, old: Option<&Object>) -> Res
         causes.extend(metadata::update_problems(old, object));
     }
     causes.extend(fields::problems(&call.kind, object, old));
+    if &*call.kind.collection == certificates::COLLECTION {
+        causes.extend(certificates::problems(object, old, call.target.subresource == "approval"));
+    }
     if causes.is_empty() { Ok(()) } else { Err(invalid(call, object.name(), causes)) }
 }
 
@@ -537,6 +550,10 @@ impl Stored {
     ) -> Result<Arc<Entry>, CommitError<Header>> {
         let Self { object, bytes } = self;
         let key = live.map_or_else(|| call.key(object.name()), |live| live.key.clone());
+        let expect = match call.inherited() {
+            Some(inherited) => inherited.expect(&key, expect)?,
+            None => expect,
+        };
         let released = live.is_some() && is_released(&object, &call.kind.collection);
         if dry_run {
             return pretend(call, key, expect, &object, live);

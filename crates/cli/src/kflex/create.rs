@@ -2,7 +2,7 @@
 
 use super::{adopt_context, wait_ready};
 use crate::{Error, Result, Session, contexts};
-use api::space::{CONTROL_PLANES, ControlPlane, ControlPlaneSpec, ROLE_LABEL};
+use api::space::{CONTROL_PLANES, ControlPlane, ControlPlaneSpec, HOST_ANNOTATION, PORT_ANNOTATION, ROLE_LABEL};
 use api::{Labels, ObjectMeta, ObjectName};
 use client::Client;
 use std::fmt;
@@ -34,6 +34,12 @@ pub struct Create {
     /// Accepted as KubeFlex has it; all spaces of a server share its storage
     #[arg(short = 'b', long, value_name = "TYPE", default_value = "shared", hide = true)]
     pub backend_type: String,
+    /// A port of its own, where it is at the root
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// A host name of its own, where it is at the root: the name has to lead to the server
+    #[arg(long, value_name = "NAME")]
+    pub host_name: Option<String>,
     /// Seconds to wait until it is ready
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub timeout: u64,
@@ -162,13 +168,16 @@ fn plan(create: &Create) -> Result<(SpaceType, ControlPlane)> {
     } else {
         spec.global_vars.append(&mut variables);
     }
+    let port = create.port.map(|port| (PORT_ANNOTATION.to_owned(), port.to_string()));
+    let host = create.host_name.as_ref().map(|host| (HOST_ANNOTATION.to_owned(), host.clone()));
+    let annotations = port.into_iter().chain(host).collect();
     let labels = role.map(|role| (ROLE_LABEL.to_owned(), role.to_owned())).into_iter().collect();
     Ok((
         type_,
         ControlPlane {
             api_version: CONTROL_PLANES.api_version(),
             kind: CONTROL_PLANES.kind.to_string(),
-            metadata: ObjectMeta { name: name.clone(), labels, ..ObjectMeta::default() },
+            metadata: ObjectMeta { name: name.clone(), labels, annotations, ..ObjectMeta::default() },
             spec,
             status: None,
         },
@@ -206,6 +215,8 @@ impl Create {
             set: Vec::new(),
             postcreate_hook: None,
             backend_type: "shared".to_owned(),
+            port: None,
+            host_name: None,
             timeout: 600,
         }
     }

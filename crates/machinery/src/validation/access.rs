@@ -108,7 +108,8 @@ fn binding(object: &Fields, namespaced: bool, kinds: &[&str], out: &mut Causes) 
                 if !group.is_empty() {
                     out.push(field::not_supported(&path.field("apiGroup"), &group.into(), [""]));
                 }
-                if !namespaced {
+                // In a namespace, an account is of that one unless another is named.
+                if !namespaced && text_at(subject, "namespace").is_empty() {
                     needed(out, subject, &path, &["namespace"]);
                 }
             }
@@ -137,10 +138,7 @@ fn signing_request(object: &Fields, out: &mut Causes) {
         && !decoded.starts_with(b"-----BEGIN NEW CERTIFICATE REQUEST-----")
     {
         let why = "PEM block type must be CERTIFICATE REQUEST";
-        let shown = match spec.get("request") {
-            None | Some(Value::Null) => Value::Null,
-            Some(_) => String::from_utf8_lossy(&decoded).into_owned().into(),
-        };
+        let shown = spec.get("request").cloned().unwrap_or(Value::Null);
         out.push(field::invalid(&path.field("request"), &shown, why));
     }
     let usages = list_at(spec, "usages");

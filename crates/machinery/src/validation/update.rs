@@ -60,7 +60,9 @@ pub(super) fn check(group: &str, kind: &str, new: &Fields, old: &Fields, out: &m
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
             if new.get("roleRef") != old.get("roleRef") =>
         {
-            let value = new.get("roleRef").cloned().unwrap_or(Value::Null);
+            let text =
+                |key: &str| new.get("roleRef").and_then(|role| role.get(key)).cloned().unwrap_or_else(|| "".into());
+            let value = serde_json::json!({"APIGroup": text("apiGroup"), "Kind": text("kind"), "Name": text("name")});
             out.push(field::invalid(&Path::ROOT.field("roleRef"), &value, "cannot change roleRef"));
         }
         _ => {}
