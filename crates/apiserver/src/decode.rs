@@ -176,6 +176,84 @@ impl<'de> de::Deserialize<'de> for Owned {
     }
 }
 
+/// Sorts paths of a JSON body by where they are in it. A body that is no JSON, or is a patch, leaves them as they are.
+pub(crate) fn by_place(bytes: &[u8], paths: &mut [String]) {
+    let mut found = Vec::new();
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    if (Places { at: None, found: &mut found, wanted: paths }).deserialize(&mut reader).is_ok() {
+        paths.sort_by_key(|path| found.iter().position(|held| held == path).unwrap_or(usize::MAX));
+    }
+}
+
+/// Notes which of the wanted paths are met, in order.
+struct Places<'a> {
+    at: Option<&'a At<'a>>,
+    found: &'a mut Vec<String>,
+    wanted: &'a [String],
+}
+
+impl<'de> DeserializeSeed<'de> for Places<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Places<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        for index in 0.. {
+            let at = At { above: self.at, step: Step::Index(index) };
+            if items.next_element_seed(Places { at: Some(&at), found: self.found, wanted: self.wanted })?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(key) = members.next_key::<String>()? {
+            let here = path(self.at, &key);
+            if self.wanted.contains(&here) {
+                self.found.push(here);
+            }
+            let at = At { above: self.at, step: Step::Key(&key) };
+            members.next_value_seed(Places { at: Some(&at), found: self.found, wanted: self.wanted })?;
+        }
+        Ok(())
+    }
+}
+
 /// Where the reader is, as a list that lives on the stack: paths are only written out for duplicates.
 struct At<'a> {
     above: Option<&'a At<'a>>,
@@ -292,6 +370,13 @@ mod tests {
         assert_eq!(decoded.duplicates, [r#"duplicate field "a.b[0].c""#, r#"duplicate field "a""#]);
         assert_eq!(decoded.value["a"], json!({"b": []}));
         assert!(decoded.value["d"].is_f64());
+    }
+
+    #[test]
+    fn paths_in_the_order_of_the_body() {
+        let mut paths: Vec<String> = ["bar", "metadata.foo", "spec.a[1].b"].map(str::to_owned).into();
+        by_place(br#"{"spec":{"a":[{},{"b":1}]},"metadata":{"foo":1},"bar":2}"#, &mut paths);
+        assert_eq!(paths, ["spec.a[1].b", "metadata.foo", "bar"]);
     }
 
     #[test]

@@ -61,6 +61,34 @@ fn manager_of(headers: &HeaderMap) -> String {
     if name.is_empty() { "unknown".into() } else { name }
 }
 
+/// 400 unless the time that a client gives its request is one.
+pub(crate) fn check_timeout(query: &Query) -> Result<()> {
+    let Some(text) = query.get("timeout").filter(|text| !is_duration(text)) else { return Ok(()) };
+    let message = format!("invalid timeout specified in the request URL - time: invalid duration {text:?}");
+    Err(Status::bad_request(message).into())
+}
+
+/// Whether Go reads a duration: `1m30s`, `1.5h`, `0`.
+fn is_duration(text: &str) -> bool {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return true;
+    }
+    let mut parts = 0;
+    while !rest.is_empty() {
+        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let number = &rest[..rest.len() - unit.len()];
+        let known = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"].iter().filter_map(|name| unit.strip_prefix(name));
+        // `ms` begins with `m`: the longest unit counts.
+        let Some(after) = known.min_by_key(|after| after.len()) else { return false };
+        if number.parse::<f64>().is_err() {
+            return false;
+        }
+        (rest, parts) = (after, parts + 1);
+    }
+    parts > 0
+}
+
 /// What is wrong with the name of a field manager.
 fn manager_problems(manager: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -429,6 +457,16 @@ mod tests {
         check_list("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", true, None);
         check_list("resourceVersionMatch=NotOlderThan&resourceVersion=1", true, Some("unless sendInitialEvents"));
         check_list("continue=x", true, Some("continue is forbidden"));
+    }
+
+    #[test]
+    fn durations() {
+        for good in ["0", "1s", "1m30s", "1.5h", "250ms", "-2us", "5m"] {
+            assert!(is_duration(good), "{good}");
+        }
+        for bad in ["", "nonsense", "5", "s", "1x", "1.s.", "1s2"] {
+            assert!(!is_duration(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn discovery(server: &Server, space: &Space, words: &[&str], head: &Parts) -> Re
     match (found, aggregated) {
         (Ok(document), Some(release)) => cached(&document, release.content_type(), head),
         (Err(Some(document)), _) => respond::json(StatusCode::OK, &document),
-        _ => respond::no_such_path(),
+        _ => respond::status(&respond::no_such_resource()),
     }
 }
 

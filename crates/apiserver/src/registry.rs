@@ -51,6 +51,8 @@ pub(crate) struct Rules {
     pub(crate) status: bool,
     /// A writer of the status may label, annotate and finalize too.
     pub(crate) status_writes_metadata: bool,
+    /// The same of labels alone.
+    pub(crate) status_writes_labels: bool,
 }
 
 impl From<Strategy> for Rules {
@@ -63,6 +65,7 @@ impl From<Strategy> for Rules {
             orphans: strategy.orphans,
             status: strategy.status,
             status_writes_metadata: strategy.status_writes_metadata,
+            status_writes_labels: strategy.status_writes_labels,
         }
     }
 }

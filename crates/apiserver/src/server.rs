@@ -369,6 +369,7 @@ impl Server {
             priorities::ensure(self, &space).await?;
         }
         let headers = head.headers;
+        crate::options::check_timeout(&query)?;
         let warnings = Warnings::default();
         let call = Call {
             server: self.clone(),

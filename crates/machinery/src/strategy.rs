@@ -24,6 +24,8 @@ pub struct Strategy {
     pub orphans: bool,
     /// A write of `.status` may change labels, annotations, finalizers and owners too. Where it may not, they are kept.
     pub status_writes_metadata: bool,
+    /// The same of labels alone.
+    pub status_writes_labels: bool,
 }
 
 const GENERATION: u8 = 1;
@@ -33,6 +35,7 @@ const CONDITIONAL: u8 = 1 << 3;
 const RETURNS: u8 = 1 << 4;
 const ORPHANS: u8 = 1 << 5;
 const META_KEPT: u8 = 1 << 6;
+const LABELS_KEPT: u8 = 1 << 7;
 
 /// Kinds with traits, by group. What is not listed is updated unconditionally, and has no other trait.
 const KINDS: &[(&str, &str, u8)] = &[
@@ -52,13 +55,13 @@ const KINDS: &[(&str, &str, u8)] = &[
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicy", GENERATION | CONDITIONAL),
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding", GENERATION | CONDITIONAL),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", GENERATION | CONDITIONAL),
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", GENERATION | STATUS | CONDITIONAL),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", GENERATION | STATUS | CONDITIONAL | META_KEPT),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding", GENERATION | CONDITIONAL),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", GENERATION | CONDITIONAL),
     ("apiextensions.k8s.io", "CustomResourceDefinition", GENERATION | STATUS | CONDITIONAL | META_KEPT),
     ("apiregistration.k8s.io", "APIService", STATUS | CONDITIONAL),
     ("apps", "DaemonSet", GENERATION | STATUS),
-    ("apps", "Deployment", GENERATION | STATUS),
+    ("apps", "Deployment", GENERATION | STATUS | LABELS_KEPT),
     ("apps", "ReplicaSet", GENERATION | STATUS),
     ("apps", "StatefulSet", GENERATION | STATUS),
     ("autoscaling", "HorizontalPodAutoscaler", STATUS),
@@ -68,12 +71,12 @@ const KINDS: &[(&str, &str, u8)] = &[
     ("coordination.k8s.io", "Lease", CREATE | CONDITIONAL),
     ("discovery.k8s.io", "EndpointSlice", GENERATION),
     ("events.k8s.io", "Event", CREATE),
-    ("flowcontrol.apiserver.k8s.io", "FlowSchema", GENERATION | STATUS),
-    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", GENERATION | STATUS),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema", GENERATION | STATUS | META_KEPT),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", GENERATION | STATUS | META_KEPT),
     ("networking.k8s.io", "Ingress", GENERATION | STATUS),
     ("networking.k8s.io", "IngressClass", GENERATION),
     ("networking.k8s.io", "NetworkPolicy", GENERATION),
-    ("networking.k8s.io", "ServiceCIDR", STATUS),
+    ("networking.k8s.io", "ServiceCIDR", STATUS | META_KEPT),
     ("node.k8s.io", "RuntimeClass", CONDITIONAL),
     ("policy", "PodDisruptionBudget", GENERATION | STATUS | CONDITIONAL),
     ("rbac.authorization.k8s.io", "ClusterRole", CREATE),
@@ -81,7 +84,7 @@ const KINDS: &[(&str, &str, u8)] = &[
     ("rbac.authorization.k8s.io", "Role", CREATE),
     ("rbac.authorization.k8s.io", "RoleBinding", CREATE),
     ("resource.k8s.io", "DeviceClass", GENERATION | RETURNS),
-    ("resource.k8s.io", "ResourceClaim", STATUS | RETURNS),
+    ("resource.k8s.io", "ResourceClaim", STATUS | META_KEPT | RETURNS),
     ("resource.k8s.io", "ResourceClaimTemplate", RETURNS),
     ("resource.k8s.io", "ResourceSlice", GENERATION | RETURNS),
     ("scheduling.k8s.io", "PriorityClass", GENERATION),
@@ -89,7 +92,7 @@ const KINDS: &[(&str, &str, u8)] = &[
     ("storage.k8s.io", "CSINode", CONDITIONAL | RETURNS),
     ("storage.k8s.io", "CSIStorageCapacity", CONDITIONAL),
     ("storage.k8s.io", "StorageClass", RETURNS),
-    ("storage.k8s.io", "VolumeAttachment", STATUS | CONDITIONAL | RETURNS),
+    ("storage.k8s.io", "VolumeAttachment", STATUS | CONDITIONAL | RETURNS | META_KEPT),
     ("storage.k8s.io", "VolumeAttributesClass", RETURNS),
 ];
 
@@ -105,6 +108,7 @@ pub fn strategy(group: &str, kind: &str) -> Strategy {
         returns_deleted: has(RETURNS),
         orphans: has(ORPHANS),
         status_writes_metadata: !has(META_KEPT),
+        status_writes_labels: !has(META_KEPT) && !has(LABELS_KEPT),
     }
 }
 

@@ -29,6 +29,10 @@ impl Deleted {
     }
 }
 
+/// What a client is told that deletes a Job and does not say what becomes of its Pods.
+const ORPHANED_PODS: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
+     remove them or set propagationPolicy=Orphan to suppress this warning";
+
 fn options(call: &Call) -> Result<DeleteOptions> {
     decode::check_size(&call.body)?;
     let body =
@@ -39,6 +43,9 @@ fn options(call: &Call) -> Result<DeleteOptions> {
 pub(super) async fn delete(call: &Call) -> Result<Response<Body>> {
     let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
     let options = options(call)?;
+    if &*call.kind.collection == "jobs.batch" && options.propagation.is_none() {
+        call.warnings.add(ORPHANED_PODS);
+    }
     let live = call.live().await?;
     let mut warnings = Vec::new();
     let deleted = remove_warned(call, live, &options, &mut warnings).await?;
@@ -178,7 +185,9 @@ fn marked(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<(Option<
             return Ok((None, false));
         }
         object.set_meta("deletionTimestamp", call.server.now().to_string());
-        object.set_meta("deletionGracePeriodSeconds", 0);
+        if !is_namespace && &*call.kind.collection != crd::COLLECTION {
+            object.set_meta("deletionGracePeriodSeconds", 0);
+        }
         if object.generation() > 0 {
             let next = object.generation() + 1;
             object.set_meta("generation", next);

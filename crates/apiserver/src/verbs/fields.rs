@@ -9,16 +9,21 @@ use machinery::{defaulting, schema, validation};
 use serde_json::Value;
 
 /// Drops fields that the schema does not know, and refuses values of a wrong type. Says what is unknown in warnings, or
-/// refuses it, as the client asked.
+/// refuses it, as the client asked. `order` brings paths into the order in which the client wrote them.
 pub(super) fn check(
     kind: &Kind,
     object: &mut Object,
     duplicates: Vec<String>,
     validation: FieldValidation,
+    order: impl Fn(&mut Vec<String>),
 ) -> Result<Vec<String>> {
     let mut problems = duplicates;
     problems.dedup();
-    problems.extend(unknown(kind, object)?.into_iter().map(|path| format!("unknown field {path:?}")));
+    let mut unknown = unknown(kind, object)?;
+    if unknown.len() > 1 && kind.custom.is_none() {
+        order(&mut unknown);
+    }
+    problems.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
     match validation {
         FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Warn => Ok(problems),

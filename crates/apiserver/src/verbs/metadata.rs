@@ -52,21 +52,24 @@ pub(super) fn dedupe_owners(object: &mut Object) -> Vec<String> {
     let Some(Value::Array(owners)) = object.metadata_mut().get_mut("ownerReferences") else { return Vec::new() };
     let before = owners.len();
     let mut seen: Vec<Value> = Vec::new();
+    let mut twice: Vec<String> = Vec::new();
     owners.retain(|owner| {
         let new = !seen.contains(owner);
         if new {
             seen.push(owner.clone());
+        } else {
+            twice.push(owner["uid"].as_str().unwrap_or("").to_owned());
         }
         new
     });
     if owners.len() == before {
         return Vec::new();
     }
-    vec![
-        "metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may \
-         reject such requests as early as 1.24; please fix your requests"
-            .into(),
-    ]
+    vec![format!(
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may \
+         reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        twice.join(", ")
+    )]
 }
 
 /// What is wrong with the metadata of an object.

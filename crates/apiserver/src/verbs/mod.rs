@@ -24,6 +24,12 @@ use crate::server::not_allowed;
 use crate::watch;
 use http::Response;
 
+/// Built-in collections that whoever uses them is warned of.
+const DEPRECATED: [(&str, &str); 2] = [
+    ("endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+    ("componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
+];
+
 /// Carries out an authorized request.
 pub(crate) async fn dispatch(call: Call) -> Result<Response<Body>> {
     let served = &call.kind.served;
@@ -50,6 +56,9 @@ pub(crate) async fn dispatch(call: Call) -> Result<Response<Body>> {
     };
     if !verbs.contains(discovery_verb(call.verb)) {
         return Err(not_allowed().into());
+    }
+    if let Some((_, warning)) = DEPRECATED.iter().find(|(collection, _)| *collection == &*call.kind.collection) {
+        call.warnings.add(*warning);
     }
     let warning = call.kind.custom.as_ref().and_then(|custom| custom.warning.clone());
     let mut response = match (call.verb, target.subresource.as_str()) {

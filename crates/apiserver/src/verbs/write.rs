@@ -68,7 +68,8 @@ pub(crate) fn draft(
         );
         return Err(Status::bad_request(message).into());
     }
-    for warning in fields::check(&call.kind, &mut object, duplicates, validation)? {
+    let order = |paths: &mut Vec<String>| decode::by_place(&call.body, paths);
+    for warning in fields::check(&call.kind, &mut object, duplicates, validation, order)? {
         call.warnings.add(warning);
     }
     metadata::tidy(&mut object);
@@ -144,7 +145,12 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
     }
     addressed(call, &mut object)?;
     admit::definition(call)?;
+    let generation = object.meta("generation").filter(|_| !call.kind.rules.counts_generation).cloned();
     metadata::wipe(&mut object);
+    if let Some(generation) = generation {
+        // The stock server keeps what it does not count.
+        object.set_meta("generation", generation);
+    }
     warnings.extend(metadata::dedupe_owners(&mut object));
     object.set_meta("creationTimestamp", call.server.now().to_string());
     fields::complete(&call.kind, &mut object);
@@ -422,7 +428,9 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
             admit::update(call, old, &mut new);
         }
         Part::Status => {
-            let kept: &[&str] = if kind.rules.status_writes_metadata {
+            let kept: &[&str] = if kind.rules.status_writes_metadata && !kind.rules.status_writes_labels {
+                &["managedFields", "annotations", "finalizers", "ownerReferences"]
+            } else if kind.rules.status_writes_metadata {
                 &["managedFields", "labels", "annotations", "finalizers", "ownerReferences"]
             } else {
                 &["managedFields"]
@@ -495,6 +503,9 @@ pub(crate) fn reset_fields(call: &Call, part: Part) -> FieldSet {
     }
     match part {
         Part::Main if call.kind.rules.status => FieldSet::of_fields(&[&["status"]]),
+        Part::Status if call.kind.rules.status_writes_metadata && !call.kind.rules.status_writes_labels => {
+            FieldSet::of_fields(&[&["spec"], &["metadata", "labels"]])
+        }
         Part::Status if call.kind.rules.status_writes_metadata => FieldSet::of_fields(&[&["spec"]]),
         Part::Status => FieldSet::of_fields(&[&["spec"], &["metadata"]]),
         Part::Main | Part::Whole => FieldSet::new(),

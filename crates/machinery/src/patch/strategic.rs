@@ -93,7 +93,7 @@ fn merge_map(
 /// Carries out `$retainKeys`: what the patch sets must be listed, and what is not listed goes.
 fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), PatchError> {
     let Some(listed) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
-    let bad = || unmergeable("invalid patch format of retainKeys");
+    let bad = || malformed("invalid patch format of retainKeys");
     let listed = listed.as_array().ok_or_else(bad)?;
     let is_listed = |key: &str| listed.iter().any(|listed| listed.as_str() == Some(key));
     let sets = |key: &str, value: &Value| !value.is_null() && !key.starts_with(DELETE_FROM) && !key.starts_with(ORDER);
