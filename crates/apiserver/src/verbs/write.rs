@@ -146,7 +146,11 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
     addressed(call, &mut object)?;
     admit::definition(call)?;
     let generation = object.meta("generation").filter(|_| !call.kind.rules.counts_generation).cloned();
+    let revision = object.meta("resourceVersion").filter(|_| options.dry_run && !tracked).cloned();
     metadata::wipe(&mut object);
+    if let Some(revision) = revision {
+        object.set_meta("resourceVersion", revision);
+    }
     if let Some(generation) = generation {
         // The stock server keeps what it does not count.
         object.set_meta("generation", generation);
@@ -627,7 +631,8 @@ fn pretend(
         return Err(CommitError::Conflict { key, held });
     }
     let revision = live.map_or(Revision::ZERO, |live| live.modified);
-    let text = if revision == Revision::ZERO { String::new() } else { revision.to_string() };
+    // A create that is not stored is answered with the revision that it came with.
+    let text = if revision == Revision::ZERO { object.resource_version().to_owned() } else { revision.to_string() };
     let value = encode::unstored(&object.0, &text);
     let meta = Header::read(&key, &value);
     Ok(Arc::new(Entry { key, value, meta, created: revision, modified: revision }))
