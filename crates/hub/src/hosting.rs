@@ -61,8 +61,8 @@ pub trait Spaces: Send + Sync + 'static {
     fn remove(&self, space: &SpaceName) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Has what the role needs run beside the space, from now on; `its` is where a WDS sends to, and what a simulated
-    /// cluster joins. With another role or
-    /// ITS than before, what ran before ends.
+    /// cluster joins. A WDS without one takes policies, and nothing more. With another role or ITS than before, what ran
+    /// before ends.
     fn start_role(
         &self,
         space: &SpaceName,
@@ -191,7 +191,7 @@ impl<S: Spaces> Hosting<S> {
             Role::Wec => (its_of(plane, self.planes.all().iter().map(|plane| &**plane)).ok(), None),
             Role::Its | Role::Plain => (None, None),
         };
-        let done = if waiting.is_none() && role != Role::Plain {
+        let done = if role != Role::Plain {
             self.spaces.start_role(name, place, role, its.as_ref()).await
         } else {
             self.spaces.stop_role(name).await

@@ -60,6 +60,16 @@ pub struct WdsConfig {
     pub limits: Limits,
 }
 
+/// Has a WDS that no ITS is there for yet take policies: they are resolved and sent when there is one. Runs until told to
+/// stop.
+pub async fn await_its(wds: Client, shutdown: Shutdown) {
+    let serving = async {
+        until_done("set up the WDS", || set_up(&wds, api::crds::WDS, REPORT_NAMESPACE)).await;
+        std::future::pending::<()>().await;
+    };
+    shutdown.run_until_cancelled(serving).await;
+}
+
 /// Serves a WDS until told to stop. While the WDS or the ITS cannot be reached, or the ITS is no OCM hub yet, it waits.
 pub async fn run(config: WdsConfig, shutdown: Shutdown) {
     let its = config.its.clone();

@@ -85,9 +85,12 @@ impl Host {
                 });
             }
             Role::Wds => {
-                let to = its?;
                 let name = space.clone();
                 let wds = local::client(&self.server, &behind, "kubestellar", Visibility::Appended);
+                let Some(to) = its else {
+                    parts.keep("kinds of a WDS", move |end| hub::wds::await_its(wds.clone(), end));
+                    return Some(Beside { role, its: None, parts });
+                };
                 let its = local::client(&self.server, to, "transport-controller", Visibility::Appended);
                 parts.keep("binding, transport and status", move |end| {
                     let config = hub::wds::WdsConfig {

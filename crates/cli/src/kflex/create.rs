@@ -1,8 +1,8 @@
 //! `kflex create NAME`: makes a space, waits until it can be used, and switches to it.
 
-use super::{adopt_context, wait_ready};
+use super::{adopt_context, condition, wait_ready};
 use crate::{Error, Result, Session, contexts};
-use api::space::{CONTROL_PLANES, ControlPlane, ControlPlaneSpec, HOST_ANNOTATION, PORT_ANNOTATION, ROLE_LABEL};
+use api::space::{CONTROL_PLANES, ControlPlane, ControlPlaneSpec, HOST_ANNOTATION, PORT_ANNOTATION, READY, ROLE_LABEL};
 use api::{Labels, ObjectMeta, ObjectName};
 use client::Client;
 use std::fmt;
@@ -245,6 +245,10 @@ impl Create {
         let timeout = Duration::from_secs(self.timeout);
         let ready = wait_ready(session, &client, name, timeout);
         let plane = session.output.step("Waiting for API server to become ready...", ready).await?;
+        let (_, missing) = condition(&plane, READY);
+        if !missing.is_empty() {
+            session.output.line(format!("  note: {missing}"));
+        }
         adopt_context(session, &hosting, &client, &plane).await
     }
 
