@@ -90,10 +90,10 @@ async fn a_control_plane_becomes_a_space() {
     hosting.wait_established("controlplanes.tenancy.kflex.kubestellar.org").await.unwrap();
     let named = ObjectName::cluster;
 
-    // The WDS waits for its ITS.
+    // The WDS waits for its ITS; it takes policies already.
     apply(&hosting, &plane("wds1", "k8s")).await;
     until(&hosting, &CONTROL_PLANES, &named("wds1"), "waits", |object| is_ready(object, "False")).await;
-    assert_eq!(spaces.0.lock()["wds1"], "Own");
+    assert_eq!(spaces.0.lock()["wds1"], "Own wds");
     apply(&hosting, &plane("imbs", "k8s")).await;
     apply(&hosting, &plane("wds2", "host")).await;
     for name in ["imbs", "wds1", "wds2"] {
