@@ -1,6 +1,7 @@
 //! One space: what is held of it in memory beside its objects in the store.
 
 use crate::admission::quota;
+use crate::admission::webhooks::Hooks;
 use crate::crd::Customs;
 use crate::header::Header;
 use crate::rbac;
@@ -36,6 +37,8 @@ pub(crate) struct Space {
     pub(crate) crd_writes: Mutex<()>,
     /// What is used of its quotas.
     pub(crate) quotas: quota::Books,
+    /// Its admission webhooks.
+    pub(crate) hooks: Hooks,
     /// Ends the watches of the space.
     pub(crate) end: CancellationToken,
 }
@@ -51,6 +54,7 @@ impl Space {
         let prefix: Arc<str> = name.as_str().into();
         Self {
             rbac: rbac::Cache::new(store.clone(), prefix.clone()),
+            hooks: Hooks::new(store.clone(), &prefix),
             quotas: quota::Books::new(store.clone(), prefix.clone()),
             name,
             prefix,

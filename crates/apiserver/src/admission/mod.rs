@@ -12,6 +12,7 @@ mod builtin;
 pub(crate) mod quota;
 #[allow(dead_code)] // what it has is for the steps
 mod review;
+pub(crate) mod webhooks;
 
 pub(crate) use review::{Operation, Review};
 
@@ -20,19 +21,26 @@ use crate::respond::Result;
 
 /// Whether any step wants to see this write at all. Without any, no review is made.
 pub(crate) fn interested(call: &Call, operation: Operation) -> bool {
-    builtin::interested(call, operation)
+    builtin::interested(call, operation) || webhooks::interested(call, operation)
 }
 
 /// The mutating steps, in the stock server's order: the built-in ones from LimitRanger to DefaultIngressClass,
 /// MutatingAdmissionPolicy, MutatingAdmissionWebhook.
 pub(crate) async fn mutate(review: &mut Review<'_>) -> Result<()> {
-    builtin::mutate(review).await
+    let mut rounds = webhooks::Rounds::default();
+    builtin::mutate(review).await?;
+    if webhooks::mutate(review, &mut rounds).await? {
+        // What webhooks added is looked at once more by all plugins, and by the webhooks that ask for it.
+        builtin::mutate(review).await?;
+        webhooks::mutate(review, &mut rounds).await?;
+    }
+    Ok(())
 }
 
 /// The validating steps, in the stock server's order: the built-in ones from LimitRanger to RuntimeClass,
 /// ValidatingAdmissionPolicy, ValidatingAdmissionWebhook. ResourceQuota is the last, and holds until the write is
 /// committed: see [`quota::charge`].
-#[allow(clippy::unused_async)] // steps that ask others will wait
 pub(crate) async fn validate(review: &mut Review<'_>) -> Result<()> {
-    builtin::validate(review)
+    builtin::validate(review)?;
+    webhooks::validate(review).await
 }

@@ -46,6 +46,11 @@ impl<W: Clone + Eq + Hash> Lanes<W> {
         Some((space, work))
     }
 
+    /// Whether there is a piece that could be handed out.
+    pub(super) fn has_turn(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
     /// The piece that was handed out of a lane is done with.
     pub(super) fn done(&mut self, space: &Arc<str>) {
         let Some(lane) = self.lanes.get_mut(space).filter(|lane| lane.busy) else { return };

@@ -41,9 +41,12 @@ use tokio_util::sync::CancellationToken;
 /// How long work that failed waits for its next try.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Spaces that are worked on at once. The work is of the processor and waits for nothing, so more would only take turns
-/// on it with the requests of users.
+/// Spaces that are worked on at once. The work is of the processor and waits for nothing but webhooks, so more would only
+/// take turns on it with the requests of users.
 const RUNNING_MAX: usize = 8;
+
+/// How soon it is looked whether those that are worked on wait for webhooks, while others have work.
+const TURN_AGAIN: Duration = Duration::from_millis(20);
 
 /// One piece of work; what it needs is read when it is done.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -107,11 +110,13 @@ pub(crate) async fn run(server: Server, shutdown: CancellationToken) {
                 Err(_) => continue 'read,
             }
             state.expire();
-            while running.len() < RUNNING_MAX
+            // Work that waits for somebody's webhook keeps no other from its turn.
+            while running.len() < RUNNING_MAX + crate::admission::webhooks::under_way()
                 && let Some((space, work)) = state.begin()
             {
                 running.spawn(perform(server.clone(), Arc::clone(&state.owners), space, work));
             }
+            let turn = state.lanes.has_turn().then_some(TURN_AGAIN);
             let next_end = state.expiry.wait(server.now()).map(|wait| wait.min(expiry::LOOK_AGAIN));
             let events = tokio::select! {
                 biased;
@@ -124,7 +129,7 @@ pub(crate) async fn run(server: Server, shutdown: CancellationToken) {
                     state.retry();
                     continue;
                 }
-                () = sleep(next_end) => continue,
+                () = sleep(turn.or(next_end)) => continue,
                 events = follow.next() => events,
             };
             match events {

@@ -11,6 +11,7 @@ mod patches;
 mod restarts;
 mod settled;
 mod watches;
+mod webhooks;
 
 use crate::identity::Identity;
 use crate::{Config, Server};

@@ -9,6 +9,7 @@ pub mod pods;
 pub mod quota;
 pub mod resources;
 pub mod storage;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;

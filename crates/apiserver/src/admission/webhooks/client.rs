@@ -1,0 +1,185 @@
+//! HTTPS to webhooks: few connections, kept while they are of use, and never a wait without an end.
+
+use base64::Engine;
+use bytes::Bytes;
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
+
+/// Calls of one space that are under way at once; others wait, as long as they may take in all.
+const CALLS_MAX: usize = 64;
+/// Calls of all spaces that are under way at once: each may hold an object and a connection.
+const ALL_CALLS_MAX: usize = 512;
+static ALL_CALLS: Semaphore = Semaphore::const_new(ALL_CALLS_MAX);
+/// Connections that a space keeps for the next call.
+const IDLE_MAX: usize = 16;
+/// The most bytes of an answer: a patch can be as large as an object, in base64.
+const ANSWER_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Where systems keep the authorities that they trust; the first that exists counts.
+const SYSTEM_AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+];
+
+/// How many calls of all spaces are under way.
+pub(crate) fn under_way() -> usize {
+    ALL_CALLS_MAX - ALL_CALLS.available_permits().min(ALL_CALLS_MAX)
+}
+
+type Connection = SendRequest<Full<Bytes>>;
+
+/// Who is called: host and port, and who may have signed its certificate.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Peer {
+    host: String,
+    port: u16,
+    authorities: String,
+}
+
+/// Calls the webhooks of one space.
+pub(crate) struct Client {
+    idle: Mutex<HashMap<Peer, Vec<Connection>>>,
+    calls: Semaphore,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self { idle: Mutex::default(), calls: Semaphore::new(CALLS_MAX) }
+    }
+}
+
+impl Client {
+    /// Posts a JSON document and reads the one that is answered. `authorities` is PEM in base64, or empty for those that
+    /// the system trusts.
+    ///
+    /// # Errors
+    /// What went wrong, in the words of the stock server as far as they are the same thing.
+    pub(crate) async fn post(&self, url: &str, authorities: &str, seconds: u64, body: &Value) -> Result<Value, String> {
+        let mark = if url.contains('?') { '&' } else { '?' };
+        let url = format!("{url}{mark}timeout={seconds}s");
+        let asked = self.asked(&url, authorities, body);
+        match tokio::time::timeout(Duration::from_secs(seconds), asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("Post {url:?}: context deadline exceeded")),
+        }
+    }
+
+    async fn asked(&self, url: &str, authorities: &str, body: &Value) -> Result<Value, String> {
+        let failed = |why: &dyn std::fmt::Display| format!("Post {url:?}: {why}");
+        let uri: Uri = url.parse().map_err(|error| failed(&error))?;
+        let host = uri.host().filter(|_| uri.scheme_str() == Some("https"));
+        let host = host.ok_or_else(|| failed(&"it is no https URL"))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let peer = Peer { host, port: uri.port_u16().unwrap_or(443), authorities: authorities.to_owned() };
+        let ended = "the server ends";
+        let _space = self.calls.acquire().await.map_err(|_| failed(&ended))?;
+        let _all = ALL_CALLS.acquire().await.map_err(|_| failed(&ended))?;
+        let bytes = Bytes::from(body.to_string());
+        let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
+        let request = || {
+            let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            Request::post(path)
+                .header(header::HOST, &authority)
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::ACCEPT, "application/json, */*")
+                .header(header::USER_AGENT, "kube-apiserver-admission")
+                .body(Full::new(bytes.clone()))
+                .map_err(|error| failed(&error))
+        };
+        let kept = self.take(&peer);
+        let reused = kept.is_some();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => connect(&peer).await.map_err(|why| failed(&why))?,
+        };
+        let answered = match connection.send_request(request()?).await {
+            // The peer may end a kept connection at any time; it has not heard the question then.
+            Err(_) if reused => {
+                connection = connect(&peer).await.map_err(|why| failed(&why))?;
+                connection.send_request(request()?).await
+            }
+            answered => answered,
+        };
+        let (head, body) = answered.map_err(|error| failed(&error))?.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| failed(&error))?.to_bytes();
+        self.keep(peer, connection);
+        if !head.status.is_success() {
+            let said = String::from_utf8_lossy(&body[..body.len().min(256)]).into_owned();
+            return Err(format!("an error on the server ({said:?}) has prevented the request from succeeding"));
+        }
+        serde_json::from_slice(&body).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
+    }
+
+    fn take(&self, peer: &Peer) -> Option<Connection> {
+        let mut idle = self.idle.lock();
+        let kept = idle.get_mut(peer)?;
+        let live = std::iter::from_fn(|| kept.pop()).find(|connection| !connection.is_closed());
+        if kept.is_empty() {
+            idle.remove(peer);
+        }
+        live
+    }
+
+    fn keep(&self, peer: Peer, connection: Connection) {
+        let mut idle = self.idle.lock();
+        idle.values_mut().for_each(|kept| kept.retain(|connection| !connection.is_closed()));
+        idle.retain(|_, kept| !kept.is_empty());
+        if !connection.is_closed() && idle.values().map(Vec::len).sum::<usize>() < IDLE_MAX {
+            idle.entry(peer).or_default().push(connection);
+        }
+    }
+}
+
+async fn connect(peer: &Peer) -> Result<Connection, String> {
+    let Peer { host, port, authorities } = peer;
+    let config = trust(authorities)?;
+    let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("dial tcp {host}:{port}: connect: connection refused"),
+        _ => format!("dial tcp {host}:{port}: {error}"),
+    })?;
+    let name = ServerName::try_from(host.clone()).map_err(|error| format!("{host}: {error}"))?;
+    let tls = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    let tls = tls.map_err(|error| format!("tls: failed to verify certificate: {error}"))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(|error| error.to_string())?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to a webhook ended");
+        }
+    });
+    Ok(sender)
+}
+
+fn trust(authorities: &str) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    let pem = if authorities.is_empty() {
+        let held = SYSTEM_AUTHORITIES.iter().find_map(|file| std::fs::read(file).ok());
+        held.ok_or("no caBundle is given, and this system trusts nobody")?
+    } else {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(authorities);
+        decoded.map_err(|error| format!("unable to load root certificates: {error}"))?
+    };
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem).flatten().collect();
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err("unable to load root certificates: unable to parse bytes as PEM block".into());
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
