@@ -54,11 +54,7 @@ impl Credentials {
         let read = |name: &str| fs::read_to_string(self.folder.join(name)).ok();
         let agent_id = read(AGENT_NAME)?;
         let certificate = read(CERTIFICATE)?;
-        let peer = Peer::from_pem(&certificate).ok()?;
-        let user = api::cluster::agent_user(cluster.as_str(), agent_id.trim());
-        if !peer.is_valid_at(now) || peer.subject.common_name != user {
-            return None;
-        }
+        let peer = identity(cluster, &agent_id, &certificate, now)?;
         let set = kubeconfig::read(&[self.folder.join(KUBECONFIG)]).ok()?;
         let mut endpoint = set.endpoint(None).ok()?;
         endpoint.credential =
@@ -122,6 +118,12 @@ impl Credentials {
         }
         Ok(())
     }
+}
+
+/// Who a certificate speaks for, if that is this agent of this cluster, now.
+pub(crate) fn identity(cluster: &ClusterName, agent_id: &str, certificate: &str, now: Timestamp) -> Option<Peer> {
+    let user = api::cluster::agent_user(cluster.as_str(), agent_id.trim());
+    Peer::from_pem(certificate).ok().filter(|peer| peer.is_valid_at(now) && peer.subject.common_name == user)
 }
 
 /// The kubeconfig of an agent: the hub as the bootstrap kubeconfig had it, with its own key and certificate beside it.

@@ -86,7 +86,8 @@ pub(crate) async fn held(config: &Config) -> Result<Option<Held>, Error> {
     }
 }
 
-/// Writes what the Secret of the WEC holds into the folder, if that is all there should be.
+/// Writes what the Secret of the WEC holds into the folder, if that is all there should be, and this cluster's: the key
+/// of another one is not copied.
 async fn restore(config: &Config) -> Result<bool, Error> {
     let name = ObjectName::namespaced(AGENT_NAMESPACE, SECRET);
     let doing = "look for credentials in a Secret of the cluster";
@@ -100,6 +101,18 @@ async fn restore(config: &Config) -> Result<bool, Error> {
     let values: Option<Vec<(&str, String)>> =
         credentials::FILES.into_iter().map(|key| Some((key, text(key)?))).collect();
     let Some(values) = values else { return Ok(false) };
+    let of = |key: &str| text(key).unwrap_or_default();
+    let (agent_id, certificate) = (of(credentials::AGENT_NAME), of(credentials::CERTIFICATE));
+    if credentials::identity(&config.cluster, &agent_id, &certificate, config.clock.now()).is_none() {
+        let member = of(credentials::CLUSTER_NAME);
+        if member != config.cluster.as_str() {
+            tracing::warn!(
+                cluster = %config.cluster,
+                "the cluster's Secret {name} says that it is a member as {member:?}: join it by that name, or detach it there first"
+            );
+        }
+        return Ok(false);
+    }
     // An agent of another make leaves none, and then it is that of the address.
     let hash = (credentials::HUB_HASH, text(credentials::HUB_HASH).unwrap_or_default());
     let files: Vec<(&str, &str)> = [&hash].into_iter().chain(&values).map(|(key, value)| (*key, &**value)).collect();

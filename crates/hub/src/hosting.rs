@@ -218,12 +218,14 @@ impl<S: Spaces> Hosting<S> {
         match self.spaces.owner(name).await.map_err(|cause| later("see whose the space is", cause))? {
             Some(owner) => {
                 tracing::warn!(
-                    "space {name}: removed with everything in it, since ControlPlane {name} (uid {owner}), which it was                      made for, was deleted and its finalizer taken away by force"
+                    "space {name}: removed with everything in it, since ControlPlane {name} (uid {owner}), which it was \
+                     made for, was deleted and its finalizer taken away by force"
                 );
                 self.spaces.remove(name).await.map_err(|cause| later("remove the space", cause))?;
             }
             None if self.spaces.held().await.is_ok_and(|held| held.contains(name)) => tracing::warn!(
-                "space {name}: no ControlPlane has it, and it is not marked as made for one, so it stays; a ControlPlane                  {name} takes it over"
+                "space {name}: no ControlPlane has it, and it is not marked as made for one, so it stays; a \
+                 ControlPlane {name} takes it over"
             ),
             None => {}
         }

@@ -9,10 +9,13 @@ use std::path::Path;
 
 /// The rights of everybody but the owner.
 const OTHERS: u32 = 0o077;
+/// The credentials of the agents of simulated clusters, which go with their spaces; those of agents that people run are in
+/// `agents`, and only they remove them.
+pub(crate) const SIMULATED: &str = "simulated";
 /// The folder of the store's files in it.
 pub(crate) const STORE: &str = "store";
 /// How the names begin that are made in it, also by earlier versions.
-const OURS: [&str; 6] = [STORE, "agents", "admin.kubeconfig", "server.", "serving.", "listen."];
+const OURS: [&str; 7] = [STORE, "agents", SIMULATED, "admin.kubeconfig", "server.", "serving.", "listen."];
 
 /// Makes the folder, for its owner only. One that is there already is made private if it is a server's own: it holds a
 /// store, and nothing that no server makes. One with other things in it keeps its mode, since others may be meant to

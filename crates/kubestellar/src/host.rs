@@ -2,6 +2,7 @@
 //! simulated WEC its simulator and an agent.
 
 use crate::addresses::{Addresses, Wanted};
+use crate::data_folder;
 use crate::host_marks::{self, Marks};
 use crate::host_parts::Parts;
 use crate::local;
@@ -167,7 +168,7 @@ impl Host {
         let root = self.data.clone().unwrap_or_else(|| self.scratch.path().to_owned());
         SimulatedAgent {
             cluster: ClusterName::from(space.as_str()),
-            credentials: root.join("agents").join(space.as_str()).join("hub"),
+            credentials: root.join(data_folder::SIMULATED).join(space.as_str()).join("hub"),
             // What it tells the hub of the cluster goes into the same log, after what it is about.
             wec: local::client(&self.server, behind, "work-agent", Visibility::Appended),
             its: local::client(&self.server, its, "bootstrap", Visibility::Durable),
@@ -287,8 +288,16 @@ impl Spaces for Host {
         if self.server.has_space(space) && *space != self.server.hosting_space() {
             self.server.delete_space(space)?;
         }
-        let credentials = self.data.iter().map(|data| data.join("agents").join(space.as_str()));
-        credentials.for_each(|folder| drop(std::fs::remove_dir_all(folder)));
+        if let Some(data) = &self.data {
+            let folder = data.join(data_folder::SIMULATED).join(space.as_str());
+            match std::fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%space, folder = %folder.display(), %error, "the credentials of its agent stay");
+                }
+                _ => {}
+            }
+        }
+        tracing::info!(%space, "removed with everything in it");
         Ok(())
     }
 

@@ -101,7 +101,10 @@ pub fn its_of<'a>(wds: &ControlPlane, planes: impl IntoIterator<Item = &'a Contr
     match (given, names.as_slice()) {
         (Some(given), names) if names.contains(&given) => Ok(given.into()),
         (Some(given), _) => Err(format!("control plane with type its and name {given} was not found")),
-        (None, []) => Err("no control plane with type its found: create one (kflex create its1); until then nothing is delivered".into()),
+        (None, []) => {
+            Err("no control plane with type its found: create one (kflex create its1); until then nothing is delivered"
+                .into())
+        }
         (None, [only]) => Ok((*only).into()),
         (None, names) => Err(format!(
             "more than one control plane of type its was found ({}): name one in the variable {ITS_VARIABLE}",

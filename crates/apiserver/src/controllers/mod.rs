@@ -95,8 +95,16 @@ pub(crate) async fn run(server: Server, shutdown: CancellationToken) {
     let mut running = JoinSet::new();
     let mut retry = Retry::default();
     'read: loop {
+        // What is being done finds dependents in the index of owners, which is made anew now: half of it would look like
+        // an owner without dependents, and what was to be orphaned would be collected.
+        while let Some(finished) = running.join_next().await {
+            state.finish(finished.expect("work catches its panics and is not cancelled"));
+        }
         let head = server.store().head();
-        let Ok(mut follow) = server.store().follow(head, Visibility::Appended) else { continue };
+        let Ok(mut follow) = server.store().follow(head, Visibility::Appended) else {
+            tokio::task::yield_now().await;
+            continue;
+        };
         state.read_all();
         loop {
             if retry.due(!state.failed.is_empty()) {
