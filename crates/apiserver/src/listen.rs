@@ -206,7 +206,7 @@ async fn answer(
     if !body.is_end_stream() && !server.permits(&space, &identity, &head) {
         return answer(identity, head, Bytes::new()).await;
     }
-    let held = match body::read(&head.headers, body, &server.0.bodies).await {
+    let held = match body::read(&head.headers, body, &server.0.bodies.left(space.as_str(), &identity.user)).await {
         Ok(held) => held,
         Err(status) => return respond::status(&status),
     };

@@ -22,7 +22,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Collection, Engine, Expect, Key, Limits, Revision, Visibility, Write};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// The space of the records of spaces. It is not one that a request can reach: its name is none.
@@ -112,8 +111,8 @@ pub(crate) struct Inner {
     pub(crate) addresses: RwLock<crate::addresses::Addresses>,
     /// Where requests are written to, if they are.
     pub(crate) audit: std::sync::OnceLock<Arc<crate::audit::Audit>>,
-    /// What is left of [`crate::body::BODIES_BYTES_MAX`].
-    pub(crate) bodies: Arc<Semaphore>,
+    /// The memory for request bodies.
+    pub(crate) bodies: crate::body::Bodies,
     /// An empty space, which those without credentials see wherever there is none.
     pub(crate) nowhere: Arc<Space>,
 }
@@ -174,7 +173,7 @@ impl Server {
             guard: std::sync::OnceLock::new(),
             addresses: RwLock::default(),
             audit: std::sync::OnceLock::new(),
-            bodies: Arc::new(Semaphore::new(crate::body::BODIES_BYTES_MAX)),
+            bodies: crate::body::Bodies::new(crate::body::BODIES_BYTES_MAX),
             nowhere,
         }));
         Ok(server)
