@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod apply;
+pub mod cel;
 pub mod defaulting;
 pub mod diff;
 pub mod field;

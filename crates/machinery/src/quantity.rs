@@ -63,6 +63,12 @@ impl Quantity {
         if self.nanos.rem_euclid(NANOS) == 0 { whole } else { whole + 1 }
     }
 
+    /// As much, with the other sign.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self { nanos: -self.nanos, ..self }
+    }
+
     /// In billionths.
     pub fn nanos(self) -> i128 {
         self.nanos

@@ -229,7 +229,12 @@ fn versions(crd: &Fields, path: &Path<'_>, out: &mut Causes) {
                 if status {
                     root_with_status(schema, &schema_path, out);
                 }
+                let before = out.len();
                 rules::check(schema, &schema_path, out);
+                // Rules are looked at only if the schema is right: the types that they see are made from it.
+                if out.len() == before {
+                    out.extend(crate::cel::rules::problems(schema, &schema_path));
+                }
             }
             Some(_) => {}
         }

@@ -4,11 +4,12 @@ use crate::discovery::{ServedKind, Subresource, Verbs, compare_versions};
 use crate::header::Header;
 use crate::registry::{Columns, Kind, Rules};
 use api::{GroupResource, Object};
+use machinery::cel::rules::Rules as CelRules;
 use machinery::schema::Schema;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use store::{Collection, Revision, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Custom {
     /// `None` if the root preserves unknown fields and declares nothing.
     pub(crate) schema: Option<Schema>,
+    /// `x-kubernetes-validations`, compiled when an object is first written: most spaces never write most kinds.
+    pub(crate) cel: LazyLock<Option<CelRules>, Compile>,
     pub(crate) list_kind: String,
     /// Objects that were written at or after this revision have the schema's defaults already.
     pub(crate) since: Revision,
@@ -36,6 +39,17 @@ pub(crate) struct Custom {
     names: Value,
     /// Hash of what decides how this version is served; watches end when it changes.
     fingerprint: [u8; 32],
+}
+
+/// Compiles the rules of a schema, which it holds until then.
+type Compile = Box<dyn FnOnce() -> Option<CelRules> + Send + Sync>;
+
+fn cel_rules(schema: &Value) -> LazyLock<Option<CelRules>, Compile> {
+    if !CelRules::exist(schema) {
+        return LazyLock::new(Box::new(|| None));
+    }
+    let schema = schema.clone();
+    LazyLock::new(Box::new(move || CelRules::compile(&schema)))
 }
 
 /// A printer column.
@@ -236,6 +250,7 @@ fn kind_of(spec: &Value, status: &Value, version: &Value, stored: &str, terminat
         rules: Rules { counts_generation: true, needs_revision: true, status: has_status, ..Rules::default() },
         custom: Some(Custom {
             schema: machinery::schema::from_crd(schema).ok(),
+            cel: cel_rules(schema),
             list_kind: text(&names["listKind"]),
             since,
             uniform: spec["versions"]

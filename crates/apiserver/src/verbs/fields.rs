@@ -89,9 +89,37 @@ pub(crate) fn bring_up(kind: &Kind, object: &mut Object) {
     }
 }
 
+/// Reasons that hide what else is wrong: rules are not run on an object that does not have the shape they expect.
+const BLOCKING: [&str; 4] = ["FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"];
+
+/// Runs the rules of a custom kind. What was wrong before and is let pass is told in `warnings`.
+fn ruled(kind: &Kind, value: &Value, old: Option<&Object>, causes: &mut Vec<Cause>, warnings: &mut Vec<String>) {
+    let Some(rules) = kind.custom.as_ref().and_then(|custom| custom.cel.as_ref()) else { return };
+    if causes.iter().any(|cause| BLOCKING.contains(&cause.reason.as_str())) {
+        causes.push(Cause {
+            reason: "FieldValueInvalid".into(),
+            message: "Invalid value: null: some validation rules were not checked because the object was invalid; \
+                      correct the existing errors to complete validation"
+                .into(),
+            field: "<nil>".into(),
+        });
+        return;
+    }
+    // The old object is copied for those kinds only that have rules.
+    let old = old.map(|old| Value::Object(old.0.clone()));
+    let outcome = rules.run(value, old.as_ref());
+    causes.extend(outcome.causes);
+    warnings.extend(outcome.warnings.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)));
+}
+
 /// What is wrong with the object by its schema. The object is as before afterwards: it is lent, since a copy of a large
 /// one costs more than the check.
-pub(super) fn problems(kind: &Kind, object: &mut Object, old: Option<&Object>) -> Vec<Cause> {
+pub(super) fn problems(
+    kind: &Kind,
+    object: &mut Object,
+    old: Option<&Object>,
+    warnings: &mut Vec<String>,
+) -> Vec<Cause> {
     if &*kind.collection == crate::crd::COLLECTION {
         return crate::crd::problems(object, old);
     }
@@ -105,10 +133,11 @@ pub(super) fn problems(kind: &Kind, object: &mut Object, old: Option<&Object>) -
     }
     let Some(schema) = schema else { return Vec::new() };
     let value = Value::Object(std::mem::take(&mut object.0));
-    let causes = match old {
+    let mut causes = match old {
         None => schema::check(&value, &schema),
         Some(old) => schema::check_update(&value, || Value::Object(old.0.clone()), &schema),
     };
+    ruled(kind, &value, old, &mut causes, warnings);
     if let Value::Object(map) = value {
         object.0 = map;
     }

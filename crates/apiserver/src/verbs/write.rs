@@ -182,7 +182,7 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         let mut object = prepared(call, object.clone(), generated.as_deref(), options, tracked);
         if attempt == 0 {
             admit::namespace(call, object.name())?;
-            refuse_invalid(call, &mut object, None)?;
+            refuse_invalid(call, &mut object, None, &mut warnings)?;
             escalation::check(call, &object, None)?;
             if &*call.kind.collection == certificates::COLLECTION {
                 certificates::admit_new(call, &object)?;
@@ -291,7 +291,7 @@ pub(crate) async fn update(
                 Decided { object: object_now, warnings: Vec::new(), tracked: true, must_be_conditional: false };
             object = changed(call, &old, decided, options, part)?;
         }
-        refuse_invalid(call, &mut object, Some(&old))?;
+        refuse_invalid(call, &mut object, Some(&old), &mut warnings)?;
         escalation::check(call, &object, Some(&old))?;
         if admitted {
             object = validated(call, Operation::Update, object, Some(&old), options, &mut warnings).await?;
@@ -516,12 +516,12 @@ pub(crate) fn reset_fields(call: &Call, part: Part) -> FieldSet {
     }
 }
 
-fn refuse_invalid(call: &Call, object: &mut Object, old: Option<&Object>) -> Result<()> {
+fn refuse_invalid(call: &Call, object: &mut Object, old: Option<&Object>, warnings: &mut Vec<String>) -> Result<()> {
     let mut causes = metadata::problems(&call.kind, object);
     if let Some(old) = old {
         causes.extend(metadata::update_problems(old, object));
     }
-    causes.extend(fields::problems(&call.kind, object, old));
+    causes.extend(fields::problems(&call.kind, object, old, warnings));
     if &*call.kind.collection == certificates::COLLECTION {
         causes.extend(certificates::problems(object, old, call.target.subresource == "approval"));
     }
