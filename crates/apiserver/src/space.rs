@@ -1,5 +1,6 @@
 //! One space: what is held of it in memory beside its objects in the store.
 
+use crate::admission::policies;
 use crate::admission::quota;
 use crate::admission::webhooks::Hooks;
 use crate::crd::Customs;
@@ -33,6 +34,8 @@ pub(crate) struct Space {
     pub(crate) impersonators: Mutex<std::collections::HashSet<String>>,
     /// Kinds of CRDs; `None` before the first question, so that opening many spaces reads nothing.
     customs: RwLock<Option<Arc<Customs>>>,
+    /// Policies of admission.
+    pub(crate) policies: policies::Cache,
     /// Held while a CRD is written, so that names are decided one after the other.
     pub(crate) crd_writes: Mutex<()>,
     /// What is used of its quotas.
@@ -64,6 +67,7 @@ impl Space {
             origin: OnceLock::new(),
             impersonators: Mutex::default(),
             customs: RwLock::new(None),
+            policies: policies::Cache::default(),
             crd_writes: Mutex::new(()),
             end: CancellationToken::new(),
         }

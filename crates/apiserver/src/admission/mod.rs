@@ -9,6 +9,7 @@
 //! place that the stock server's order of plugins gives it.
 
 mod builtin;
+pub(crate) mod policies;
 pub(crate) mod quota;
 #[allow(dead_code)] // what it has is for the steps
 mod review;
@@ -21,7 +22,9 @@ use crate::respond::Result;
 
 /// Whether any step wants to see this write at all. Without any, no review is made.
 pub(crate) fn interested(call: &Call, operation: Operation) -> bool {
-    builtin::interested(call, operation) || webhooks::interested(call, operation)
+    builtin::interested(call, operation)
+        || policies::interested(call)
+        || webhooks::interested(call, operation)
 }
 
 /// The mutating steps, in the stock server's order: the built-in ones from LimitRanger to DefaultIngressClass,
@@ -29,9 +32,11 @@ pub(crate) fn interested(call: &Call, operation: Operation) -> bool {
 pub(crate) async fn mutate(review: &mut Review<'_>) -> Result<()> {
     let mut rounds = webhooks::Rounds::default();
     builtin::mutate(review).await?;
+    policies::mutate(review, false)?;
     if webhooks::mutate(review, &mut rounds).await? {
-        // What webhooks added is looked at once more by all plugins, and by the webhooks that ask for it.
+        // What webhooks added is looked at once more by all plugins, and by the policies and webhooks that ask for it.
         builtin::mutate(review).await?;
+        policies::mutate(review, true)?;
         webhooks::mutate(review, &mut rounds).await?;
     }
     Ok(())
@@ -42,5 +47,6 @@ pub(crate) async fn mutate(review: &mut Review<'_>) -> Result<()> {
 /// committed: see [`quota::charge`].
 pub(crate) async fn validate(review: &mut Review<'_>) -> Result<()> {
     builtin::validate(review)?;
+    policies::validate(review)?;
     webhooks::validate(review).await
 }

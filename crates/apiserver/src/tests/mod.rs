@@ -8,6 +8,7 @@ mod identity;
 mod listener;
 mod objects;
 mod patches;
+mod policies;
 mod restarts;
 mod settled;
 mod watches;

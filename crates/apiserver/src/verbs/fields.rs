@@ -1,6 +1,7 @@
 //! Fields of a body against the schema of its kind: what is unknown, what is of the wrong type, what is missing and has
 //! a default.
 
+use crate::admission::policies;
 use crate::options::FieldValidation;
 use crate::registry::Kind;
 use crate::respond::Result;
@@ -126,10 +127,14 @@ pub(super) fn problems(
     let schema = kind.schema();
     if kind.custom.is_none() {
         let (group, name) = (&kind.served.group, &kind.served.kind);
-        return match old {
+        let mut causes = match old {
             None => validation::validate_create(group, name, object, schema.as_ref()),
             Some(old) => validation::validate_update(group, name, object, old, schema.as_ref()),
         };
+        if policies::holds_policies(&kind.collection) {
+            causes.extend(machinery::cel::policy::problems(&object.0, old.map(|old| &old.0)));
+        }
+        return causes;
     }
     let Some(schema) = schema else { return Vec::new() };
     let value = Value::Object(std::mem::take(&mut object.0));

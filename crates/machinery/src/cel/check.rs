@@ -208,12 +208,14 @@ impl Checker<'_> {
 
     fn select(&mut self, expr: &mut Expr) {
         let id = expr.id;
-        if let Some(name) = expr.qualified()
-            && let Some(ty) = library::type_named(&name)
-        {
-            self.set(id, Type::Type(Arc::new(ty)));
-            expr.kind = Kind::Ident(name.into());
-            return;
+        if let Some(name) = expr.qualified() {
+            // A name with dots in it may be declared as a whole.
+            let declared = self.declared.variables.get(&name).cloned();
+            if let Some(ty) = declared.or_else(|| library::type_named(&name).map(|ty| Type::Type(Arc::new(ty)))) {
+                self.set(id, ty);
+                expr.kind = Kind::Ident(name.into());
+                return;
+            }
         }
         let Kind::Select { operand, field, test } = &mut expr.kind else { return };
         let (field, test) = (field.clone(), *test);

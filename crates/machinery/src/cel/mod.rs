@@ -17,6 +17,7 @@ mod library;
 pub mod limits;
 mod macros;
 mod parse;
+pub mod policy;
 pub mod rules;
 mod time;
 mod types;
