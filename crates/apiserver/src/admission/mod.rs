@@ -22,9 +22,7 @@ use crate::respond::Result;
 
 /// Whether any step wants to see this write at all. Without any, no review is made.
 pub(crate) fn interested(call: &Call, operation: Operation) -> bool {
-    builtin::interested(call, operation)
-        || policies::interested(call)
-        || webhooks::interested(call, operation)
+    builtin::interested(call, operation) || policies::interested(call) || webhooks::interested(call, operation)
 }
 
 /// The mutating steps, in the stock server's order: the built-in ones from LimitRanger to DefaultIngressClass,
