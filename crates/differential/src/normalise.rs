@@ -23,6 +23,7 @@ static PATTERNS: LazyLock<[(Regex, &'static str); 9]> = LazyLock::new(|| {
         (pattern(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"), "<time>"),
         (pattern(r"hash=[0-9A-Za-z]+"), "hash=<hash>"),
         (pattern(r"\b10\.96\.[0-9]{1,3}\.[0-9]{1,3}\b"), "<cluster IP>"),
+        (pattern(r"\bkube-api-access-[a-z0-9]{5}\b"), "kube-api-access-<suffix>"),
         (pattern(r"with UID [0-9a-f-]+"), "with UID <uid>"),
         (
             pattern(r"(?i)too large resource version: [0-9]+, current: [0-9]+"),

@@ -5,6 +5,7 @@
 //! store. Quotas are counted apart ([`quota`]), because a count must hold until the write is done.
 
 pub mod limits;
+mod pod_security;
 pub mod pods;
 pub mod quota;
 pub mod resources;
@@ -108,6 +109,7 @@ pub const MUTATING: &[Row] = &[
 pub const VALIDATING: &[Row] = &[
     row("LimitRanger", PODS, CREATE, limits::check_pod),
     row("LimitRanger", CLAIMS, WRITE, limits::check_claim),
+    row("PodSecurity", PODS, CREATE, pod_security::enforce),
     row("Priority", "priorityclasses.scheduling.k8s.io", WRITE, pods::one_default_priority),
     row("PersistentVolumeClaimResize", CLAIMS, UPDATE, storage::may_resize),
     row("RuntimeClass", PODS, CREATE, pods::overhead_is_of_class),

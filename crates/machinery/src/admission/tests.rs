@@ -358,3 +358,40 @@ fn what_has_ended_is_only_counted() {
     let used = quota.usage("pods", ended.as_object().unwrap());
     assert_eq!(used.keys().collect::<Vec<_>>(), ["count/pods"]);
 }
+
+#[test]
+fn a_namespace_lets_in_what_its_level_allows() {
+    #[track_caller]
+    fn check(level: &str, spec: Value, why: &str) {
+        let labels = json!({"pod-security.kubernetes.io/enforce": level});
+        let held = Held::default().with("namespaces", json!({"metadata": {"name": "ns", "labels": labels}}));
+        let said = run(VALIDATING, &held, "pods", None, pod(spec)).err().unwrap_or_default();
+        assert_eq!(said, why);
+    }
+    let plain = json!({"containers": [{"name": "a"}]});
+    check("privileged", json!({"hostNetwork": true}), "");
+    check("baseline", plain.clone(), "");
+    check(
+        "restricted",
+        plain,
+        "violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"a\" must set \
+         securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container \"a\" must set \
+         securityContext.capabilities.drop=[\"ALL\"]), runAsNonRoot != true (pod or container \"a\" must set \
+         securityContext.runAsNonRoot=true), seccompProfile (pod or container \"a\" must set \
+         securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")",
+    );
+    let careful = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": true,
+        "seccompProfile": {"type": "RuntimeDefault"}});
+    check("restricted", json!({"containers": [{"name": "a", "securityContext": careful}]}), "");
+    let free = json!({"hostNetwork": true, "hostPID": true, "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
+        "containers": [{"name": "a", "ports": [{"hostPort": 80}], "securityContext": {"privileged": true}},
+            {"name": "b", "securityContext": {"capabilities": {"add": ["NET_ADMIN", "CHOWN"]}}}]});
+    check(
+        "baseline",
+        free,
+        "violates PodSecurity \"baseline:latest\": non-default capabilities (container \"b\" must not include \
+         \"NET_ADMIN\" in securityContext.capabilities.add), host namespaces (hostNetwork=true, hostPID=true), hostPath \
+         volumes (volume \"v\"), hostPort (container \"a\" uses hostPort 80), privileged (container \"a\" must not set \
+         securityContext.privileged=true)",
+    );
+}
