@@ -13,7 +13,7 @@ pub(crate) struct Place {
     pub(crate) prefix: String,
 }
 
-static PATTERNS: LazyLock<[(Regex, &'static str); 9]> = LazyLock::new(|| {
+static PATTERNS: LazyLock<[(Regex, &'static str); 10]> = LazyLock::new(|| {
     let pattern = |text| Regex::new(text).expect("the patterns are constants");
     [
         (pattern(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"), "<jwt>"),

@@ -216,7 +216,8 @@ impl Sub for Quantity {
 
     /// The difference, written as [`Add`] writes a sum.
     fn sub(self, other: Self) -> Self {
-        self + Self { nanos: other.nanos.saturating_neg(), format: other.format }
+        let format = if self.nanos == 0 { other.format } else { self.format };
+        Self { nanos: self.nanos.saturating_sub(other.nanos), format }
     }
 }
 

@@ -117,7 +117,7 @@ fn named(one: &str, names: &[&str]) -> String {
 }
 
 /// The containers for which something holds.
-fn those<'p>(pod: &'p Fields, is: impl Fn(&Fields) -> bool) -> Vec<&'p str> {
+fn those(pod: &Fields, is: impl Fn(&Fields) -> bool) -> Vec<&str> {
     containers(pod).filter(|container| is(container)).map(|container| field::text_at(container, "name")).collect()
 }
 

@@ -4,7 +4,7 @@ use super::resources::{self, Amounts, add, amounts};
 use super::{Operation, Refusal};
 use crate::field;
 use crate::quantity::Quantity;
-use api::{Object, ObjectName};
+use api::Object;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -271,6 +271,9 @@ pub fn counts(collection: &str, subresource: &str, operation: Operation) -> bool
     }
 }
 
+/// A resource, and what is asked, used and allowed of it.
+type Excess<'a> = (&'a String, &'a Quantity, Quantity, Quantity);
+
 /// Refuses a write for which there is no room in one of the quotas of its namespace.
 ///
 /// # Errors
@@ -297,7 +300,7 @@ pub fn judge(accounts: &[Account<'_>], collection: &str, object: &Fields, old: O
     for account in interested {
         let Account { rule, used } = account;
         let held = |name: &str| used.get(name).copied().unwrap_or(Quantity::ZERO);
-        let exceeded: Vec<(&String, &Quantity, Quantity, Quantity)> = asked
+        let exceeded: Vec<Excess<'_>> = asked
             .iter()
             .filter_map(|(name, amount)| Some((name, amount, held(name), *rule.hard.get(name)?)))
             .filter(|(_, amount, held, hard)| *held + **amount > *hard)
@@ -305,16 +308,16 @@ pub fn judge(accounts: &[Account<'_>], collection: &str, object: &Fields, old: O
         if exceeded.is_empty() {
             continue;
         }
-        let listed = |of: &dyn Fn(&(&String, &Quantity, Quantity, Quantity)) -> Quantity| {
+        let listed = |of: fn(&Excess<'_>) -> Quantity| {
             let parts: Vec<String> = exceeded.iter().map(|row| format!("{}={}", row.0, of(row))).collect();
             parts.join(",")
         };
         return Err(format!(
             "exceeded quota: {}, requested: {}, used: {}, limited: {}",
             rule.name,
-            listed(&|row| *row.1),
-            listed(&|row| row.2),
-            listed(&|row| row.3)
+            listed(|row| *row.1),
+            listed(|row| row.2),
+            listed(|row| row.3)
         ));
     }
     Ok(())
@@ -366,9 +369,4 @@ pub fn replace(used: &mut Amounts, before: Option<&Amounts>, after: Option<&Amou
     if let Some(after) = after {
         add(used, after);
     }
-}
-
-/// The name of a quota in a namespace.
-pub fn name_of(namespace: &str, rule: &Rule) -> ObjectName {
-    ObjectName::namespaced(namespace, rule.name.as_str())
 }
