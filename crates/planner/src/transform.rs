@@ -30,6 +30,8 @@ const JOB_CONTROLLER_LABELS: [&str; 2] = ["batch.kubernetes.io/controller-uid", 
 /// Fields of a Service that a cluster decides for itself.
 const SERVICE_CHOICES: [&str; 5] =
     ["externalTrafficPolicy", "internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy", "sessionAffinity"];
+/// How the volume begins in which admission puts a Pod's token.
+const TOKEN_VOLUME: &str = "kube-api-access-";
 /// What a Service without a virtual address has in place of one.
 const HEADLESS: &str = "None";
 
@@ -121,6 +123,11 @@ fn clean(object: &mut Object) {
     match (object.api_version(), object.kind()) {
         ("v1", "Service") => clean_service(object, preserve_node_ports),
         ("batch/v1", "Job") => clean_job(object),
+        ("v1", "Pod") => clean_pod(object),
+        // Its rules are gathered from the roles of the space; each cluster gathers from its own.
+        ("rbac.authorization.k8s.io/v1", "ClusterRole") if object.0.contains_key("aggregationRule") => {
+            object.0.remove("rules");
+        }
         _ => {}
     }
 }
@@ -155,6 +162,30 @@ fn clean_job(object: &mut Object) {
     let template = spec.get_mut("template").and_then(|template| template.get_mut("metadata"));
     if let Some(metadata) = template.and_then(Value::as_object_mut) {
         remove_from(metadata, "labels", &JOB_CONTROLLER_LABELS);
+    }
+}
+
+/// What the admission of the WDS gave a Pod that did not ask for it, and each cluster gives in its own way: one refuses a
+/// priority that is not what it would say itself.
+fn clean_pod(object: &mut Object) {
+    let Some(spec) = object.0.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    if !spec.contains_key("priorityClassName") {
+        spec.remove("preemptionPolicy");
+    }
+    spec.remove("priority");
+    let is_token = |entry: &Value| entry["name"].as_str().is_some_and(|name| name.starts_with(TOKEN_VOLUME));
+    let drop_tokens = |holder: &mut Map<String, Value>, field: &str| {
+        let Some(list) = holder.get_mut(field).and_then(Value::as_array_mut) else { return };
+        let before = list.len();
+        list.retain(|entry| !is_token(entry));
+        if list.is_empty() && before > 0 {
+            holder.remove(field);
+        }
+    };
+    drop_tokens(spec, "volumes");
+    for containers in ["initContainers", "containers"] {
+        let containers = spec.get_mut(containers).and_then(Value::as_array_mut).into_iter().flatten();
+        containers.filter_map(Value::as_object_mut).for_each(|container| drop_tokens(container, "volumeMounts"));
     }
 }
 
@@ -201,6 +232,47 @@ mod tests {
             json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"},
                    "metadata": {"name": "m", "namespace": "n", "labels": {"a": "b"}}}),
         );
+    }
+
+    #[test]
+    fn what_admission_gave_a_pod_each_cluster_gives_anew() {
+        let token = json!({"name": "kube-api-access-x1x2x", "projected": {}});
+        let mount =
+            json!({"name": "kube-api-access-x1x2x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"});
+        let pod = |spec: Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
+        check(
+            ("", "pods"),
+            &[],
+            pod(json!({"priority": 0, "preemptionPolicy": "PreemptLowerPriority", "volumes": [token, {"name": "own"}],
+                "containers": [{"name": "a", "volumeMounts": [mount]}, {"name": "b", "volumeMounts": [{"name": "own"}]}]})),
+            pod(json!({"volumes": [{"name": "own"}],
+                "containers": [{"name": "a"}, {"name": "b", "volumeMounts": [{"name": "own"}]}]})),
+        );
+        check(
+            ("", "pods"),
+            &[],
+            pod(json!({"priority": 7, "priorityClassName": "mine", "preemptionPolicy": "Never"})),
+            pod(json!({"priorityClassName": "mine", "preemptionPolicy": "Never"})),
+        );
+    }
+
+    #[test]
+    fn an_aggregated_role_is_gathered_where_it_lands() {
+        let role = |rest: Value| {
+            let mut role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                "metadata": {"name": "r"}});
+            role.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+            role
+        };
+        let resource = ("rbac.authorization.k8s.io", "clusterroles");
+        let rule = json!({"clusterRoleSelectors": []});
+        check(
+            resource,
+            &[],
+            role(json!({"aggregationRule": rule, "rules": [{}]})),
+            role(json!({"aggregationRule": rule})),
+        );
+        check(resource, &[], role(json!({"rules": [{}]})), role(json!({"rules": [{}]})));
     }
 
     #[test]
