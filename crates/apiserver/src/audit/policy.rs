@@ -109,7 +109,8 @@ impl Policy {
             return Err("it has no rules".into());
         }
         for (index, rule) in policy.rules.iter().enumerate() {
-            if !rule.non_resource_urls.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+            let of_objects = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+            if of_objects && !rule.non_resource_urls.is_empty() {
                 return Err(format!(
                     "rules[{index}]: rules cannot apply to both regular resources and non-resource URLs"
                 ));

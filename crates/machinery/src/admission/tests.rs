@@ -1,3 +1,5 @@
+//! Tables of the plugins: what goes in, what each makes of it, what is refused.
+
 use super::quota::{Account, Rule, judge};
 use super::resources::Amounts;
 use super::*;

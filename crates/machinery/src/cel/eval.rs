@@ -243,7 +243,7 @@ impl<'e, 'a> Evaluation<'e, 'a> {
                     }
                 }
                 Value::Map(map) => {
-                    let key = keys[turn].clone();
+                    let Some(key) = keys.get(turn).cloned() else { break };
                     let value = if fold.second.is_some() { map.get(&key)? } else { None };
                     (key, value)
                 }
@@ -273,12 +273,9 @@ impl<'e, 'a> Evaluation<'e, 'a> {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
+        let decided = quantified.is_some_and(|(_, decides)| self.locals[held].1.as_bool() == Some(decides));
         match failed {
-            Some(error)
-                if !self.locals[held].1.as_bool().is_some_and(|held| quantified.is_some_and(|(_, d)| d == held)) =>
-            {
-                Err(error)
-            }
+            Some(error) if !decided => Err(error),
             _ => Ok(()),
         }
     }
