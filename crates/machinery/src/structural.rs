@@ -246,7 +246,10 @@ fn versions(crd: &Fields, path: &Path<'_>, out: &mut Causes) {
             let outer = place(same_subresources);
             scale(version, &outer.field("subresources"), out);
         }
-        selectable(version, &own.field("selectableFields"), out);
+        let same_selectable = shared("selectableFields");
+        if first(same_selectable) {
+            selectable(version, &place(same_selectable).field("selectableFields"), out);
+        }
         deprecation(version, &own.field("deprecationWarning"), out);
     }
 }
@@ -379,30 +382,23 @@ fn selectable(version: &Fields, list: &Path<'_>, out: &mut Causes) {
             out.push(field::required(&path, ""));
             continue;
         }
-        let steps: Vec<&str> = text.strip_prefix('.').unwrap_or("").split('.').collect();
-        let simple = text.starts_with('.')
-            && steps.iter().all(|step| {
-                !step.is_empty() && step.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-            });
-        let leaf = simple.then(|| {
-            steps.iter().try_fold(schema, |node, step| object_at(node, "properties")?.get(*step)?.as_object())
-        });
-        match leaf {
-            None => out.push(field::invalid_text(&path, text, "is an invalid path: must be a simple path of fields")),
-            Some(_) if steps[0] == "metadata" => {
-                out.push(field::invalid_text(&path, text, "must not point to fields in metadata"));
+        let (resolved, leaf) = match crate::cel::rules::resolve(text, schema, false) {
+            Ok(found) => found,
+            Err(why) => {
+                out.push(field::invalid_text(&path, text, &format!("is an invalid path: {why}")));
+                continue;
             }
-            Some(None) => {
-                let why = format!("is an invalid path: does not refer to a valid field: {text}");
-                out.push(field::invalid_text(&path, text, &why));
-            }
-            Some(Some(leaf)) if !matches!(text_at(leaf, "type"), "string" | "boolean" | "integer") => {
-                let why = "must point to a field of type string, boolean or integer. Enum string fields and strings \
-                           with formats are allowed.";
-                out.push(field::invalid_text(&path, text, why));
-            }
-            Some(Some(_)) if !seen.insert(text) => out.push(field::duplicate(&path, &text.into())),
-            Some(Some(_)) => {}
+        };
+        if resolved == "metadata" || resolved.starts_with("metadata.") {
+            out.push(field::invalid_text(&path, text, "must not point to fields in metadata"));
+        }
+        if !matches!(text_at(leaf, "type"), "string" | "boolean" | "integer") {
+            let why = "must point to a field of type string, boolean or integer. Enum string fields and strings \
+                       with formats are allowed.";
+            out.push(field::invalid_text(&path, text, why));
+        }
+        if !seen.insert(resolved) {
+            out.push(field::duplicate(&path, &text.into()));
         }
     }
     if seen.len() > SELECTABLE_MAX {

@@ -48,6 +48,7 @@ pub(crate) fn check(ast: Ast, declared: &Declarations) -> Result<Checked, Issues
         bound: HashMap::new(),
         next: FIRST_FREE,
         locals: Vec::new(),
+        mixed: false,
         uses: Vec::new(),
     };
     checker.expr(&mut root);
@@ -73,6 +74,8 @@ struct Checker<'d> {
     bound: Bound,
     next: u32,
     locals: Vec<(Box<str>, Type)>,
+    /// Whether lists may mix types: the arguments of `format` may.
+    mixed: bool,
     uses: Vec<String>,
 }
 
@@ -201,6 +204,9 @@ impl Checker<'_> {
         if self.assignable(&held, &ty) {
             return if less_specific(&held, &ty) { held } else { ty };
         }
+        if self.mixed {
+            return Type::Dyn;
+        }
         let (expected, found) = (self.resolved(&held), self.resolved(&ty));
         self.complain(id, format!("expected type '{expected}' but found '{found}'"));
         Type::Error
@@ -233,7 +239,7 @@ impl Checker<'_> {
         };
         let result = match &target {
             Type::Map(_, value) => (**value).clone(),
-            Type::Object(record) => match record.fields.get(field) {
+            Type::Object(record) => match record.field(field) {
                 Some(decl) => decl.ty.clone(),
                 None if record.open => Type::Dyn,
                 None => {
@@ -271,9 +277,12 @@ impl Checker<'_> {
             return;
         }
         let from = usize::from(*member);
+        let outside = self.mixed;
+        self.mixed |= *member && &**function == "format";
         for arg in &mut args[from..] {
             self.expr(arg);
         }
+        self.mixed = outside;
         if *member {
             let qualified = args[0].qualified().map(|prefix| format!("{prefix}.{function}"));
             if let Some(found) = qualified.as_deref().and_then(library::function) {

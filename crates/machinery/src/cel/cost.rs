@@ -248,7 +248,7 @@ impl Estimator<'_> {
                 "@keys" => {
                     return matches!(at.ty, Type::Map(..)).then_some(Range::NONE);
                 }
-                name => at.record()?.fields.get(name)?,
+                name => at.record()?.field(name)?,
             };
         }
         Some(Range { min: 0, max: at.max })

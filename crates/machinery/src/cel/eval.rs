@@ -107,11 +107,15 @@ impl<'e, 'a> Evaluation<'e, 'a> {
                 Some(false) => self.expr(no),
                 None => Err(Error::no_overload()),
             },
-            ("@not_strictly_false", [arg]) => match self.expr(arg) {
-                Ok(Value::Bool(false)) => Ok(Value::Bool(false)),
-                Err(Error::TooCostly) => Err(Error::TooCostly),
-                _ => Ok(Value::Bool(true)),
-            },
+            ("@not_strictly_false", [arg]) => {
+                let answer = self.expr(arg);
+                self.meter.charge(1)?;
+                match answer {
+                    Ok(Value::Bool(false)) => Ok(Value::Bool(false)),
+                    Err(Error::TooCostly) => Err(Error::TooCostly),
+                    _ => Ok(Value::Bool(true)),
+                }
+            }
             ("or" | "orValue", [target, other]) => {
                 // What has a value needs no other.
                 match self.expr(target)? {

@@ -32,6 +32,14 @@ impl Issues {
         }
     }
 
+    /// With those of another.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        for issue in other.list {
+            self.add(issue.offset, issue.message);
+        }
+        self
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

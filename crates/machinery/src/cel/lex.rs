@@ -32,7 +32,9 @@ const SIGNS: [&str; 25] = [
     "{", "}", "=",
 ];
 
-pub(super) fn lex(source: &str) -> Result<Vec<Word>, Issues> {
+/// The words, and what is none.
+pub(super) fn lex(source: &str) -> (Vec<Word>, Issues) {
+    let mut issues = Issues::default();
     let chars: Vec<char> = source.chars().collect();
     let mut words = Vec::new();
     let mut at = 0;
@@ -50,19 +52,37 @@ pub(super) fn lex(source: &str) -> Result<Vec<Word>, Issues> {
         }
         let start = at;
         let token = if let Some(found) = text(&chars, &mut at) {
-            found.map_err(|why| Issues::one(position(start), why))?
+            match found {
+                Ok(token) => token,
+                Err(why) => {
+                    issues.add(position(start), why);
+                    at = at.max(start + 1);
+                    if at == start + 1 {
+                        at = chars[start..].iter().position(|c| *c == '\n').map_or(chars.len(), |end| start + end);
+                    }
+                    continue;
+                }
+            }
         } else if c.is_ascii_alphabetic() || c == '_' {
             while at < chars.len() && (chars[at].is_ascii_alphanumeric() || chars[at] == '_') {
                 at += 1;
             }
             Token::Ident(chars[start..at].iter().collect::<String>().into())
         } else if c.is_ascii_digit() || (c == '.' && chars.get(at + 1).is_some_and(char::is_ascii_digit)) {
-            number(&chars, &mut at).map_err(|why| Issues::one(position(start), why))?
+            match number(&chars, &mut at) {
+                Ok(token) => token,
+                Err(why) => {
+                    issues.add(position(start), why);
+                    Token::Int(0)
+                }
+            }
         } else {
             let sign = SIGNS.iter().find(|sign| sign.chars().enumerate().all(|(i, s)| chars.get(at + i) == Some(&s)));
             let Some(sign) = sign else {
                 let why = format!("Syntax error: token recognition error at: '{c}'");
-                return Err(Issues::one(position(start), why));
+                issues.add(position(start), why);
+                at += 1;
+                continue;
             };
             at += sign.len();
             Token::Sign(sign)
@@ -70,7 +90,7 @@ pub(super) fn lex(source: &str) -> Result<Vec<Word>, Issues> {
         words.push(Word { token, start: position(start), text: chars[start..at].iter().collect::<String>().into() });
     }
     words.push(Word { token: Token::End, start: position(chars.len()), text: "<EOF>".into() });
-    Ok(words)
+    (words, issues)
 }
 
 fn position(index: usize) -> u32 {

@@ -54,13 +54,17 @@ pub(crate) fn parse(source: &str) -> Result<Ast, Issues> {
         let why = format!("expression code point size exceeds limit: size: {chars}, limit {EXPRESSION_CHARS_MAX}");
         return Err(Issues::one(0, why));
     }
-    let mut parser = Parser { words: lex(source)?, at: 0, depth: 0, offsets: vec![0] };
-    let root = parser.expr()?;
-    if *parser.token() != Token::End {
-        let word = parser.word();
-        return Err(Issues::one(word.start, format!("Syntax error: extraneous input '{}' expecting <EOF>", word.text)));
+    let (words, unread) = lex(source);
+    let mut parser = Parser { words, at: 0, depth: 0, offsets: vec![0] };
+    let parsed = parser.expr().and_then(|root| match parser.token() {
+        Token::End => Ok(root),
+        _ => Err(parser.trailing()),
+    });
+    match parsed {
+        Ok(root) if unread.is_empty() => Ok(Ast { root, offsets: parser.offsets }),
+        Ok(_) => Err(unread),
+        Err(issues) => Err(unread.and(issues)),
     }
-    Ok(Ast { root, offsets: parser.offsets })
 }
 
 pub(super) struct Parser {
@@ -96,7 +100,21 @@ impl Parser {
     }
 
     fn expect(&mut self, sign: &str) -> Parsed<()> {
-        if self.eat(sign) { Ok(()) } else { Err(self.unexpected(&format!("'{sign}'"))) }
+        if self.eat(sign) {
+            return Ok(());
+        }
+        if *self.token() == Token::End && sign == ")" {
+            return Err(Issues::one(self.start(), format!("Syntax error: missing '{sign}' at '<EOF>'")));
+        }
+        Err(self.unexpected(&format!("'{sign}'")))
+    }
+
+    /// What is left when the expression has ended: one word is too much, several are something else.
+    fn trailing(&self) -> Issues {
+        let word = self.word();
+        let last = self.words.get(self.at + 1).is_some_and(|next| next.token == Token::End);
+        let what = if last { "extraneous" } else { "mismatched" };
+        Issues::one(word.start, format!("Syntax error: {what} input '{}' expecting <EOF>", word.text))
     }
 
     fn unexpected(&self, expected: &str) -> Issues {

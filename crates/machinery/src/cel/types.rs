@@ -141,6 +141,13 @@ pub struct Record {
     pub open: bool,
 }
 
+impl Record {
+    /// The field that an expression means: words of the language need not be escaped after a dot.
+    pub(crate) fn field(&self, name: &str) -> Option<&Arc<Decl>> {
+        self.fields.get(name).or_else(|| self.fields.get(format!("__{name}__").as_str()))
+    }
+}
+
 /// What is declared of a piece of data: its type, and how large it can be.
 #[derive(Clone, Debug)]
 pub struct Decl {

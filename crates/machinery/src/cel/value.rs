@@ -424,7 +424,7 @@ impl<'a> Map<'a> {
     pub(crate) fn field(&self, name: &str) -> Result<Option<Value<'a>>, Error> {
         match self {
             Self::Json(map, Some(decl)) => match &decl.ty {
-                Type::Object(record) => match record.fields.get(name) {
+                Type::Object(record) => match record.field(name) {
                     Some(field) => {
                         let found = map.get(&*super::escape::unescape(name));
                         found.map(|json| Value::read(json, Some(field))).transpose()

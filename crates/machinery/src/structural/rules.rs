@@ -319,6 +319,13 @@ fn cel(schema: &Fields, path: &Path<'_>, out: &mut Causes) {
             let why = "must be non-empty if specified";
             out.push(field::invalid_text(&path.field("fieldPath"), text("fieldPath"), why));
         }
+        if breaks(text("fieldPath")) {
+            let why = "must not contain line breaks";
+            out.push(field::invalid_text(&path.field("fieldPath"), text("fieldPath"), why));
+        }
+        if !text("fieldPath").is_empty() && crate::cel::rules::resolve(text("fieldPath"), schema, true).is_err() {
+            out.push(field::invalid_text(&path.field("fieldPath"), text("fieldPath"), "must be a valid path"));
+        }
     }
 }
 

@@ -183,8 +183,8 @@ fn columns_scale_and_selectable_fields() {
             "spec.subresources.scale.specReplicasPath: Invalid value: \".metadata.x\": should be a json path under .spec",
             "spec.subresources.scale.statusReplicasPath: Required value",
             "spec.subresources.scale.labelSelectorPath: Invalid value: \".spec.a[0]\": must be a json path in the dot notation",
-            "spec.versions[0].selectableFields[0].jsonPath: Invalid value: \".spec.list\": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.",
-            "spec.versions[0].selectableFields[1].jsonPath: Invalid value: \".metadata.name\": must not point to fields in metadata",
+            "spec.selectableFields[0].jsonPath: Invalid value: \".spec.list\": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.",
+            "spec.selectableFields[1].jsonPath: Invalid value: \".metadata.name\": is an invalid path: does not refer to a valid field",
         ],
     );
 }

@@ -4,6 +4,7 @@ mod place;
 mod register;
 mod run;
 
+pub(crate) use place::resolve;
 pub(crate) use register::problems;
 pub use run::{Outcome, Rules};
 
