@@ -268,6 +268,7 @@ impl<'e, 'a> Evaluation<'e, 'a> {
             self.meter.charge(1)?;
             match self.expr(predicate) {
                 Ok(Value::Bool(answer)) if answer == decides => {
+                    // The next condition ends the turns.
                     failed = None;
                     self.locals[held].1 = Value::Bool(decides);
                 }
@@ -277,11 +278,7 @@ impl<'e, 'a> Evaluation<'e, 'a> {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        let decided = quantified.is_some_and(|(_, decides)| self.locals[held].1.as_bool() == Some(decides));
-        match failed {
-            Some(error) if !decided => Err(error),
-            _ => Ok(()),
-        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// One turn. What adds an element to the accumulator adds it in place: a copy each time would cost the square of

@@ -13,7 +13,7 @@ pub use problems::{condition_problems, problems};
 use super::error::{Error, Meter};
 use super::limits::{CALL_COST_MAX, MATCH_COST_MAX, MESSAGE_BYTES_MAX, OBJECT_COST_MAX};
 use super::types::Type;
-use super::value::Value;
+use super::value::{List as ListValue, Map as MapValue, Value};
 use super::{Declarations, Program};
 use crate::field::{objects_at, text_at};
 use inputs::Scoped;
@@ -363,11 +363,31 @@ impl Policy {
             Failure::Budget => OUT_OF_BUDGET.to_owned(),
             Failure::Expression(why) => why,
         })?;
+        if matches!(mutation, Mutation::Apply(_))
+            && let Some(why) = misnamed(&value, "Object")
+        {
+            return Err(why);
+        }
         let json = value.to_json().ok_or("the result of the expression has no form as JSON")?;
         Ok(Some(match mutation {
             Mutation::Apply(_) => Change::Apply(json),
             Mutation::Patch(_) => Change::Patch(json),
         }))
+    }
+}
+
+/// An object below another has the name of its place.
+fn misnamed(value: &Value<'_>, place: &str) -> Option<String> {
+    match value {
+        Value::Map(MapValue::Struct(fields, name)) if **name == *place => {
+            fields.iter().find_map(|(field, value)| misnamed(value, &format!("{place}.{field}")))
+        }
+        Value::Map(MapValue::Struct(_, name)) => Some(format!(
+            "unexpected type name \"{name}\", expected \"{place}\", which matches field name path from root Object type"
+        )),
+        Value::List(ListValue::Made(list)) => list.iter().find_map(|value| misnamed(value, place)),
+        Value::Map(MapValue::Made(pairs)) => pairs.iter().find_map(|(_, value)| misnamed(value, place)),
+        _ => None,
     }
 }
 
