@@ -105,11 +105,13 @@ async fn restore(config: &Config) -> Result<bool, Error> {
     let (agent_id, certificate) = (of(credentials::AGENT_NAME), of(credentials::CERTIFICATE));
     if credentials::identity(&config.cluster, &agent_id, &certificate, config.clock.now()).is_none() {
         let member = of(credentials::CLUSTER_NAME);
-        if member != config.cluster.as_str() {
-            tracing::warn!(
-                cluster = %config.cluster,
-                "the cluster's Secret {name} says that it is a member as {member:?}: join it by that name, or detach it there first"
-            );
+        if !member.is_empty() && member != config.cluster.as_str() {
+            return Err(Error::Credentials {
+                place: format!("Secret {name} of the cluster"),
+                problem: format!(
+                    "it says that the cluster is a member as {member}: join it by that name, or delete the Secret if it is none any more"
+                ),
+            });
         }
         return Ok(false);
     }
