@@ -136,6 +136,8 @@ async fn play_all(
         }
         Ok(new)
     };
+    // Before the scripts: what they define is not built in.
+    let kinds = discovered(stock).await?;
     let mut outcomes = Vec::new();
     for script in scripts.iter().filter(|script| !script.each_kind && wanted(&script.name)) {
         outcomes.extend(played(script, &Variables::new(), &namespace(&script.name)).await?);
@@ -151,7 +153,7 @@ async fn play_all(
         }
         Ok(outcomes)
     };
-    for kinds in discovered(stock).await?.chunks(KINDS_AT_ONCE) {
+    for kinds in kinds.chunks(KINDS_AT_ONCE) {
         for of_one in futures_util::future::join_all(kinds.iter().map(of_kind)).await {
             outcomes.extend(of_one?);
         }
