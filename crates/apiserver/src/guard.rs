@@ -21,12 +21,37 @@ pub struct Review<'a> {
     pub may: &'a dyn Fn(&Attributes<'_>) -> bool,
 }
 
-/// Refuses a write with a reason for the user (403), or lets it pass.
-pub type Guard = Box<dyn Fn(&Review<'_>) -> std::result::Result<(), String> + Send + Sync>;
+/// A deletion that a guard judges.
+pub struct Deletion<'a> {
+    /// In which space.
+    pub space: &'a str,
+    /// Of which resource.
+    pub resource: &'a GroupResource,
+    /// The object's name.
+    pub name: &'a str,
+}
+
+/// What a guard says: nothing, or a reason for the user (403).
+pub type Verdict = std::result::Result<(), String>;
+
+/// Rules on writes and deletions.
+pub trait Guard: Send + Sync {
+    /// Whether an object may be written.
+    ///
+    /// # Errors
+    /// The reason why not, for the user.
+    fn write(&self, review: &Review<'_>) -> Verdict;
+
+    /// Whether an object may be deleted, or be marked as to be deleted.
+    ///
+    /// # Errors
+    /// The reason why not, for the user.
+    fn delete(&self, deletion: &Deletion<'_>) -> Verdict;
+}
 
 impl Server {
     /// Registers the guard of all spaces; the first one counts.
-    pub fn set_guard(&self, guard: Guard) {
+    pub fn set_guard(&self, guard: Box<dyn Guard>) {
         if self.0.guard.set(guard).is_err() {
             tracing::error!("a second guard is not taken");
         }
@@ -38,5 +63,13 @@ pub(crate) fn check(call: &Call, new: &Object, old: Option<&Object>) -> Result<(
     let Some(guard) = call.server.0.guard.get() else { return Ok(()) };
     let may = |asked: &Attributes<'_>| call.space.rbac.decide(&call.identity, asked).is_allowed();
     let review = Review { resource: &call.kind.group_resource, identity: &call.identity, old, new, may: &may };
-    guard(&review).map_err(|why| Status::forbidden(&call.kind.group_resource, new.name(), why).into())
+    guard.write(&review).map_err(|why| Status::forbidden(&call.kind.group_resource, new.name(), why).into())
+}
+
+/// 403 if the guard refuses.
+pub(crate) fn check_deletion(call: &Call, name: &str) -> Result<()> {
+    let Some(guard) = call.server.0.guard.get() else { return Ok(()) };
+    let resource = &call.kind.group_resource;
+    let deletion = Deletion { space: call.space.name.as_str(), resource, name };
+    guard.delete(&deletion).map_err(|why| Status::forbidden(resource, name, why).into())
 }

@@ -107,7 +107,7 @@ pub(crate) struct Inner {
     pub(crate) documents: openapi::Cache,
     /// Ends tasks and watches.
     pub(crate) end: CancellationToken,
-    pub(crate) guard: std::sync::OnceLock<crate::guard::Guard>,
+    pub(crate) guard: std::sync::OnceLock<Box<dyn crate::guard::Guard>>,
     pub(crate) addresses: RwLock<crate::addresses::Addresses>,
     /// Where requests are written to, if they are.
     pub(crate) audit: std::sync::OnceLock<Arc<crate::audit::Audit>>,

@@ -3,14 +3,14 @@
 
 use crate::inventory::Lease;
 use api::cluster::LEASE_NAME;
-use api::{Object, ObjectName, Op, Resource, Write};
+use api::{Object, ObjectName, Op, Resource, Timestamp, Write};
 use client::{Client, Reflector, Selection};
 use clock::SharedClock;
 use controller::{Action, Queue, Reconcile, Result, execute};
 use parking_lot::Mutex;
 use planner::registration::{BOOTSTRAP_USER_PREFIX, BootstrapToken, Fate, Use, fate};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 const SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "Secret");
 const NAMESPACE: &str = "kube-system";
@@ -32,8 +32,9 @@ pub(crate) struct Tokens {
 
 #[derive(Default)]
 struct Seen {
-    /// Ids of tokens whose holders got a certificate, as long as the requests are kept.
-    issued: HashSet<String>,
+    /// Ids of tokens whose holders got a certificate, and when the newest of these was asked for, as long as the
+    /// requests are kept.
+    issued: HashMap<String, Timestamp>,
     /// By cluster, the Secret of the token with which it got a certificate, and whether it was heard since.
     joining: HashMap<String, (String, bool)>,
 }
@@ -67,7 +68,10 @@ impl Tokens {
                     match (change.before.as_deref().and_then(issued_to), change.after.as_deref().and_then(issued_to)) {
                         (_, Some(id)) => {
                             self.queue.add(secret_name(&id));
-                            self.seen.lock().issued.insert(id);
+                            let asked = change.after.as_deref().and_then(created).unwrap_or_default();
+                            let mut seen = self.seen.lock();
+                            let newest = seen.issued.entry(id).or_default();
+                            *newest = asked.max(*newest);
                         }
                         (Some(id), None) => {
                             self.seen.lock().issued.remove(&id);
@@ -92,20 +96,28 @@ impl Tokens {
             self.queue.add(secret.clone());
         }
     }
+}
 
+impl Seen {
     /// Notes that a cluster is awaited, once it can have its certificate, and tells how far it has come.
-    fn used(&self, secret: &str, token: &BootstrapToken) -> Use {
-        let mut seen = self.seen.lock();
-        let Some(cluster) = token.once_for.as_ref().filter(|_| seen.issued.contains(&token.id)) else {
+    ///
+    /// A certificate that was asked for before the Secret was made is of another token that had the id.
+    fn used(&mut self, secret: &Object, token: &BootstrapToken) -> Use {
+        let issued = self.issued.get(&token.id).is_some_and(|&asked| Some(asked) >= created(secret));
+        let (secret, Some(cluster)) = (secret.name(), token.once_for.as_ref().filter(|_| issued)) else {
             return Use::Unused;
         };
-        let (awaited, heard) = seen.joining.entry(cluster.clone()).or_insert_with(|| (secret.to_owned(), false));
+        let (awaited, heard) = self.joining.entry(cluster.clone()).or_insert_with(|| (secret.to_owned(), false));
         if awaited != secret {
             // Of several tokens for a cluster, the one that was used last.
             (*awaited, *heard) = (secret.to_owned(), false);
         }
         if *heard { Use::Heard } else { Use::Issued }
     }
+}
+
+fn created(object: &Object) -> Option<Timestamp> {
+    object.object_meta().creation_timestamp
 }
 
 /// The id of the token with which somebody got a certificate.
@@ -129,7 +141,8 @@ impl Reconcile for Tokens {
         if secret.is_deleting() {
             return Ok(Action::AwaitChange);
         }
-        match fate(&token, self.used(name, &token), self.clock.now()) {
+        let used = self.seen.lock().used(&secret, &token);
+        match fate(&token, used, self.clock.now()) {
             Fate::Stays => Ok(Action::AwaitChange),
             Fate::StaysFor(left) => Ok(Action::After(left)),
             Fate::Goes(why) => {
@@ -141,5 +154,29 @@ impl Reconcile for Tokens {
                 Ok(Action::AwaitChange)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_certificate_counts_for_the_token_that_was_there_when_it_was_asked_for() {
+        let mut seen = Seen::default();
+        seen.issued.insert("abcdef".into(), "2026-01-01T00:00:10Z".parse().unwrap());
+        let token = BootstrapToken { id: "abcdef".into(), expires: None, once_for: Some("c1".into()) };
+        #[track_caller]
+        fn check(seen: &mut Seen, token: &BootstrapToken, made: &str, expected: Use) {
+            let meta = json!({"metadata": {"name": "bootstrap-token-abcdef", "creationTimestamp": made}});
+            assert_eq!(seen.used(&serde_json::from_value(meta).unwrap(), token), expected, "{made}");
+        }
+        check(&mut seen, &token, "2026-01-01T00:00:09Z", Use::Issued);
+        check(&mut seen, &token, "2026-01-01T00:00:11Z", Use::Unused);
+        seen.joining.get_mut("c1").unwrap().1 = true;
+        check(&mut seen, &token, "2026-01-01T00:00:09Z", Use::Heard);
+        check(&mut seen, &token, "2026-01-01T00:00:11Z", Use::Unused);
+        check(&mut seen, &BootstrapToken { once_for: None, ..token.clone() }, "2026-01-01T00:00:09Z", Use::Unused);
     }
 }

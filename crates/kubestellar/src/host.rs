@@ -239,6 +239,10 @@ impl Spaces for Host {
     async fn ensure(&self, space: &SpaceName, place: Place, owner: &str) -> Result<Access> {
         let access = match place {
             Place::Own => {
+                if !self.server.has_space(space) {
+                    // Of one of this name before, whose end was cut off.
+                    host_marks::forget(&self.server, space).await?;
+                }
                 self.server.create_space(space).map_err(|error| anyhow!("space {space}: {error}"))?;
                 host_marks::set_owner(&self.server, space, owner).await?;
                 self.addresses.settle(space, self.wanted(space).await?).await?;
@@ -288,6 +292,7 @@ impl Spaces for Host {
         if self.server.has_space(space) && *space != self.server.hosting_space() {
             self.server.delete_space(space)?;
         }
+        host_marks::forget(&self.server, space).await?;
         if let Some(data) = &self.data {
             let folder = data.join(data_folder::SIMULATED).join(space.as_str());
             match std::fs::remove_dir_all(&folder) {

@@ -1,71 +1,110 @@
-//! Marks on spaces: which ControlPlane a space was made for, and what it is. They are annotations of the space's own
-//! namespace `kube-system`: they are in the same log as what they are about, and go with it.
+//! Marks on spaces: which ControlPlane a space was made for, and what it does in others. They are ConfigMaps of the
+//! hosting space, where who administers a space has no rights: what is undone with it is not theirs to say.
 
 use crate::local;
 use anyhow::{Context, Result};
-use api::{ObjectName, PartialObject, Resource, SpaceName};
+use api::{Object, ObjectName, Resource, SpaceName};
 use apiserver::Server;
-use client::Patch;
+use client::{Client, DeleteParams, Patch};
 use hub::hosting::Role;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use store::Visibility;
 
-const NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespace");
+const CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
 /// A namespace that no space is without, and that cannot be deleted.
 const NAMESPACE: &str = "kube-system";
-/// The uid of the ControlPlane. A space without it was not made for one, or before there were marks.
-const OWNER: &str = "kubestellar.io/control-plane-uid";
-/// What ran beside the space last, and the ITS that it is of, if any.
-const ROLE: &str = "kubestellar.io/space-role";
-const ITS: &str = "kubestellar.io/space-its";
+/// Keys: the uid of the ControlPlane, what ran beside the space last, and the ITS that it is of, if any.
+const OWNER: &str = "controlPlaneUID";
+const ROLE: &str = "role";
+const ITS: &str = "its";
 
 /// What a space is marked with.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Marks {
+    /// The uid of the ControlPlane that it was made for. A space without it was not made for one.
     pub(crate) owner: Option<String>,
     /// A WDS or a simulated cluster does something in an ITS, which has to be undone.
     pub(crate) role: Option<(Role, SpaceName)>,
 }
 
-/// Reads the marks of a space; none if there is no such space.
-pub(crate) async fn read(server: &Server, space: &SpaceName) -> Result<Marks> {
-    if !server.has_space(space) {
-        return Ok(Marks::default());
+impl Marks {
+    fn from_config_map(object: &Object) -> Self {
+        let text = |key: &str| object.0.get("data")?.get(key)?.as_str().map(str::to_owned);
+        let role = match text(ROLE).as_deref() {
+            Some("wds") => Some(Role::Wds),
+            Some("wec") => Some(Role::Wec),
+            _ => None,
+        };
+        Self { owner: text(OWNER), role: role.zip(text(ITS).map(|its| its.as_str().into())) }
     }
-    let name = ObjectName::cluster(NAMESPACE);
-    let client = local::client(server, space, "kubeflex", Visibility::Appended);
-    let held: Option<PartialObject> =
-        client.find(&NAMESPACES, &name).await.with_context(|| format!("read what space {space} is"))?;
-    let text = |key: &str| held.as_ref()?.metadata.annotations.get(key).cloned();
-    let role = match text(ROLE).as_deref() {
-        Some("wds") => Some(Role::Wds),
-        Some("wec") => Some(Role::Wec),
-        _ => None,
-    };
-    Ok(Marks { owner: text(OWNER), role: role.zip(text(ITS).map(|its| its.as_str().into())) })
+
+    fn data(&self) -> Value {
+        let mut data = Map::new();
+        if let Some(owner) = &self.owner {
+            data.insert(OWNER.into(), owner.as_str().into());
+        }
+        if let Some((role, its)) = &self.role {
+            data.insert(ROLE.into(), role.to_string().into());
+            data.insert(ITS.into(), its.as_str().into());
+        }
+        Value::Object(data)
+    }
+}
+
+/// Reads the marks of a space; none if nobody marked it.
+pub(crate) async fn read(server: &Server, space: &SpaceName) -> Result<Marks> {
+    Ok(find(&hosting(server), space).await?.as_ref().map(Marks::from_config_map).unwrap_or_default())
 }
 
 /// Marks a space as made for a ControlPlane; writes only if that is new.
 pub(crate) async fn set_owner(server: &Server, space: &SpaceName, owner: &str) -> Result<()> {
-    if read(server, space).await?.owner.as_deref() == Some(owner) {
-        return Ok(());
-    }
-    write(server, space, json!({OWNER: owner})).await
+    change(server, space, |marks| marks.owner = Some(owner.to_owned())).await
 }
 
 /// Marks what a space does in an ITS; writes only if that is new.
 pub(crate) async fn set_role(server: &Server, space: &SpaceName, role: Role, its: Option<&SpaceName>) -> Result<()> {
-    let role = its.filter(|_| matches!(role, Role::Wds | Role::Wec)).map(|its| (role, its.clone()));
-    if role.is_none() || read(server, space).await?.role == role {
-        return Ok(()); // what was done in another ITS before is still to be undone there, so nothing is taken back
+    match its.filter(|_| matches!(role, Role::Wds | Role::Wec)) {
+        Some(its) => change(server, space, |marks| marks.role = Some((role, its.clone()))).await,
+        None => Ok(()), // what was done in another ITS before is still to be undone there, so nothing is taken back
     }
-    let Some((role, its)) = role else { return Ok(()) };
-    write(server, space, json!({ROLE: role.to_string(), ITS: its.as_str()})).await
 }
 
-async fn write(server: &Server, space: &SpaceName, annotations: Value) -> Result<()> {
-    let client = local::client(server, space, "kubeflex", Visibility::Appended);
-    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-    let written = client.patch::<PartialObject>(&NAMESPACES, &ObjectName::cluster(NAMESPACE), &patch).await;
+/// Forgets a space that is gone.
+pub(crate) async fn forget(server: &Server, space: &SpaceName) -> Result<()> {
+    match hosting(server).delete(&CONFIG_MAPS, &name(space), &DeleteParams::default()).await {
+        Err(error) if !error.is_not_found() => Err(error).with_context(|| format!("forget space {space}")),
+        _ => Ok(()),
+    }
+}
+
+fn hosting(server: &Server) -> Client {
+    local::client(server, &server.hosting_space(), "kubeflex", Visibility::Appended)
+}
+
+fn name(space: &SpaceName) -> ObjectName {
+    ObjectName::namespaced(NAMESPACE, format!("space-{space}"))
+}
+
+async fn find(hosting: &Client, space: &SpaceName) -> Result<Option<Object>> {
+    hosting.find(&CONFIG_MAPS, &name(space)).await.with_context(|| format!("read what space {space} is"))
+}
+
+async fn change(server: &Server, space: &SpaceName, edit: impl FnOnce(&mut Marks)) -> Result<()> {
+    let (hosting, name) = (hosting(server), name(space));
+    let held = find(&hosting, space).await?;
+    let before = held.as_ref().map(Marks::from_config_map).unwrap_or_default();
+    let mut marks = before.clone();
+    edit(&mut marks);
+    if marks == before {
+        return Ok(());
+    }
+    let written = if held.is_some() {
+        let patch = Patch::Merge(json!({"data": marks.data()}));
+        hosting.patch::<Object>(&CONFIG_MAPS, &name, &patch).await
+    } else {
+        let mut object = Object::new("v1", "ConfigMap", &name);
+        object.0.insert("data".into(), marks.data());
+        hosting.create::<Object>(&CONFIG_MAPS, NAMESPACE, &object).await
+    };
     written.map(drop).with_context(|| format!("mark space {space}"))
 }

@@ -19,6 +19,8 @@ use std::time::Duration;
 use store::Visibility;
 
 const SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "Secret");
+const DEFINITIONS: Resource =
+    Resource::cluster("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition");
 /// Far more than anything here takes; a test that fails waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -97,10 +99,14 @@ async fn a_server_that_moves_keeps_its_clusters() {
     let plane: Object = hosting.get(&CONTROL_PLANES, &name).await.unwrap();
     let marks = host_marks::read(&fleet.serve.server, &"c1".into()).await.unwrap();
     assert_eq!(marks, Marks { owner: Some(plane.uid().to_owned()), role: Some((Role::Wec, "its1".into())) });
+    let definition = ObjectName::cluster("controlplanes.tenancy.kflex.kubestellar.org");
+    let refused = hosting.delete(&DEFINITIONS, &definition, &DeleteParams::default()).await.unwrap_err();
+    assert!(refused.is_forbidden() && refused.to_string().contains("2 ControlPlanes would go with it"), "{refused}");
     hosting.delete(&CONTROL_PLANES, &name, &DeleteParams::default()).await.unwrap();
     let gone = |held: Option<&Object>| held.is_none().then_some(());
     hosting.until(&CONTROL_PLANES, &name, PATIENCE, "the ControlPlane goes", gone).await.unwrap();
     assert!(its.find::<Object>(&MANAGED_CLUSTERS, &name).await.unwrap().is_none());
     assert!(!fleet.serve.server.has_space(&"c1".into()));
+    assert_eq!(host_marks::read(&fleet.serve.server, &"c1".into()).await.unwrap(), Marks::default());
     fleet.serve.stop().await;
 }

@@ -108,7 +108,7 @@ impl Serve {
             serving_authority: serving.authority.certificate.clone(),
             hosting: hosting.clone(),
         })?;
-        server.set_guard(Box::new(crate::host_guard::guard));
+        server.set_guard(Box::new(crate::host_guard::HostGuard::new(server.store().clone(), &hosting)));
         server.create_space(&hosting)?;
 
         let shutdown = CancellationToken::new();

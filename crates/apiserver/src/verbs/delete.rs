@@ -6,7 +6,7 @@ use crate::call::{Call, refused};
 use crate::negotiate::{Accepted, Offer, negotiate};
 use crate::options::{DeleteOptions, ListOptions, Propagation};
 use crate::respond::{self, Body, Result};
-use crate::{Entry, crd, decode, encode, present};
+use crate::{Entry, crd, decode, encode, guard, present};
 use api::{Object, Status};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -84,6 +84,7 @@ async fn remove_warned(
     warnings: &mut Vec<String>,
 ) -> Result<Deleted> {
     admit::deletable(call, &live.key.name)?;
+    guard::check_deletion(call, &live.key.name)?;
     loop {
         preconditions(call, &live, options)?;
         if admission::interested(call, Operation::Delete) {
