@@ -245,3 +245,36 @@ async fn dry_runs_are_shown_to_those_without_effects_only() {
     let why = "admission webhook \"h.example.org\" does not support dry run";
     world.post(&dry, config_map("a")).await.fails(400, "BadRequest", why);
 }
+
+#[tokio::test]
+async fn conditions_spare_a_webhook_what_is_not_for_it() {
+    let world = World::new();
+    let hook = Listener::start(|_| Some(allow())).await;
+    let conditions = json!([
+        {"name": "asked", "expression": "object.metadata.name != 'spared'"},
+        {"name": "level", "expression": "object.data.k == 'v' && request.operation == 'CREATE'"},
+        {"name": "rights", "expression": "authorizer.group('').resource('configmaps').check('create').allowed()"},
+    ]);
+    let conditional = |more: Value| {
+        let mut hook = hook.hook("h", json!({"matchConditions": conditions}));
+        for (key, value) in more.as_object().unwrap() {
+            hook[key] = value.clone();
+        }
+        hook
+    };
+    world.post(VALIDATING, configuration("c", &[conditional(json!({}))])).await.is(201);
+    let mut object = config_map("a");
+    object["data"] = json!({"k": "v"});
+    world.post(CONFIG_MAPS, object).await.is(201);
+    assert_eq!(hook.seen.lock().len(), 1, "all conditions hold");
+    world.post(CONFIG_MAPS, config_map("spared")).await.is(201);
+    assert_eq!(hook.seen.lock().len(), 1, "one that is false is enough, whatever fails");
+    let mut without = config_map("b");
+    without.as_object_mut().unwrap().remove("data");
+    let why = "expression 'object.data.k == 'v' && request.operation == 'CREATE'' resulted in error: no such key: data";
+    let why = format!("configmaps \"b\" is forbidden: {why}");
+    world.post(CONFIG_MAPS, without.clone()).await.fails(403, "Forbidden", &why);
+    replace(&world, conditional(json!({"failurePolicy": "Ignore"}))).await;
+    world.post(CONFIG_MAPS, without).await.is(201);
+    assert_eq!(hook.seen.lock().len(), 1);
+}

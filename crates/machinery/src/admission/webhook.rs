@@ -1,11 +1,13 @@
 //! Admission webhooks: which writes a webhook wants to see, what it is told, and what its answer means.
 
 use super::Operation;
+use crate::cel::policy::Conditions;
 use crate::field;
 use crate::selector::Selector;
 use api::{LabelSelector, Object};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 type Fields = Map<String, Value>;
 
@@ -55,8 +57,8 @@ pub struct Hook {
     pub reinvoked: bool,
     /// The version of `AdmissionReview` that it is sent.
     pub version: &'static str,
-    /// `matchConditions`: name and CEL expression.
-    pub conditions: Vec<(String, String)>,
+    /// `matchConditions`: the webhook is asked only of what all of them are true for.
+    pub conditions: Arc<Conditions>,
 }
 
 #[derive(Clone, Debug)]
@@ -130,9 +132,7 @@ fn read(configuration: &str, hook: &Fields) -> Option<Hook> {
             .clamp(1, 30),
         reinvoked: text("reinvocationPolicy") == "IfNeeded",
         version: version?,
-        conditions: field::objects_at(hook, "matchConditions")
-            .map(|condition| (field::text_at(condition, "name").into(), field::text_at(condition, "expression").into()))
-            .collect(),
+        conditions: Arc::new(Conditions::compile(field::objects_at(hook, "matchConditions"), false)),
     })
 }
 

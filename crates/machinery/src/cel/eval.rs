@@ -89,7 +89,8 @@ impl<'e, 'a> Evaluation<'e, 'a> {
                 _ => return Err(Error::no_overload()),
             },
             Value::Map(map) => map.field(field)?,
-            _ => return Err(Error::no_overload()),
+            // What has no fields has not this one.
+            _ => None,
         };
         match found {
             _ if test => Ok(Value::Bool(found.is_some())),

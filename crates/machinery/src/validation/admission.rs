@@ -2,6 +2,7 @@
 
 use super::workloads::selector;
 use super::{Causes, Fields, each, port};
+use crate::cel::policy::condition_problems;
 use crate::field::{self, Path, int_at, list_at, object_at, objects_at, text_at};
 use crate::name;
 use serde_json::Value;
@@ -32,6 +33,8 @@ pub(super) fn webhooks(object: &Fields, out: &mut Causes) {
             client_config(config, &path.field("clientConfig"), out);
         }
         versions(hook, &path.field("admissionReviewVersions"), out);
+        out.extend(condition_problems(hook, &path));
+        condition_names(hook, &path, out);
     }
 }
 
@@ -141,6 +144,31 @@ fn resources(rule: &Fields, path: &Path<'_>, out: &mut Causes) {
         } else if resource != "*" && part != "*" && texts.contains(&format!("{resource}/*").as_str()) {
             let why = format!("if '{resource}/*' is present, must not specify {text}");
             out.push(field::invalid_text(&path.index(index), text, &why));
+        }
+    }
+}
+
+/// The most match conditions that a webhook or a policy may have.
+const CONDITIONS_MAX: u64 = 64;
+
+/// Match conditions are told apart by their names.
+pub(super) fn condition_names(holder: &Fields, path: &Path<'_>, out: &mut Causes) {
+    let list = path.field("matchConditions");
+    let mut names = BTreeSet::new();
+    let count = list_at(holder, "matchConditions").len();
+    if count as u64 > CONDITIONS_MAX {
+        out.push(field::too_many(&list, count, CONDITIONS_MAX));
+    }
+    for (index, condition) in objects_at(holder, "matchConditions").enumerate() {
+        let (path, name) = (list.index(index), text_at(condition, "name"));
+        let path = path.field("name");
+        if name.is_empty() {
+            out.push(field::required(&path, ""));
+            continue;
+        }
+        each(out, &path, name, name::qualified_name(name));
+        if !names.insert(name) {
+            out.push(field::duplicate(&path, &name.into()));
         }
     }
 }

@@ -88,6 +88,7 @@ pub(super) const KINDS: &[Kind] = &[
         "MutatingAdmissionPolicy",
         &[
             Row("spec", Object(admission::constraints)),
+            Row("spec", Object(admission::condition_names)),
             Row("spec", Object(admission::mutable_operations)),
             Row("spec.mutations", Needed("mutations must contain at least one item")),
             Row("spec.mutations[]", Object(admission::mutation)),
@@ -100,6 +101,7 @@ pub(super) const KINDS: &[Kind] = &[
         "ValidatingAdmissionPolicy",
         &[
             Row("spec", Object(admission::constraints)),
+            Row("spec", Object(admission::condition_names)),
             Row("spec", Object(admission::validations)),
             Row("spec.validations[].expression", Needed("expression is not specified")),
         ],

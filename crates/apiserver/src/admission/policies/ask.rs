@@ -5,6 +5,7 @@ use crate::Entry;
 use crate::call::Call;
 use crate::identity::{Attributes as Asked, Decision, Identity};
 use api::{LabelSelector, Object};
+use machinery::admission::webhook::Place;
 use machinery::cel::policy::{Attributes, Binding, Match, Policy};
 use machinery::cel::{Authorizer, Question};
 use machinery::selector::Selector;
@@ -18,18 +19,18 @@ type Fields = Map<String, Value>;
 const PARAMS_MAX: usize = 100;
 
 /// What is the same for all policies that a write is shown to.
-pub(super) struct Ask<'c> {
+pub(in crate::admission) struct Ask<'c> {
     pub(super) call: &'c Call,
-    pub(super) request: Fields,
+    pub(in crate::admission) request: Fields,
     pub(super) namespace: Option<Fields>,
-    pub(super) question: Question,
-    pub(super) rights: Rights<'c>,
+    pub(in crate::admission) question: Question,
+    pub(in crate::admission) rights: Rights<'c>,
     operation: &'static str,
     equivalents: Vec<String>,
 }
 
 /// Decides for whoever makes the request, or for a service account.
-pub(super) struct Rights<'c>(&'c Call);
+pub(in crate::admission) struct Rights<'c>(&'c Call);
 
 impl Authorizer for Rights<'_> {
     fn decide(&self, question: &Question) -> (bool, String) {
@@ -54,7 +55,7 @@ impl Authorizer for Rights<'_> {
 }
 
 impl<'c> Ask<'c> {
-    pub(super) fn new(review: &Review<'c>) -> Self {
+    pub(in crate::admission) fn new(review: &Review<'c>) -> Self {
         let call = review.call;
         let served = &call.kind.served;
         let target = &call.target;
@@ -95,6 +96,14 @@ impl<'c> Ask<'c> {
             operation: review.operation.as_str(),
             equivalents: equivalents(call),
         }
+    }
+
+    /// The same as it is told at another version of the resource; `requestKind` and `requestResource` stay.
+    pub(in crate::admission) fn at(mut self, place: &Place) -> Self {
+        let (group, version) = (&place.group, &place.version);
+        self.request.insert("kind".into(), json!({"group": group, "version": version, "kind": place.kind}));
+        self.request.insert("resource".into(), json!({"group": group, "version": version, "resource": place.plural}));
+        self
     }
 
     /// Whether rules and selectors are about the write.
@@ -222,6 +231,6 @@ fn selects(selector: &Selector, object: &Fields) -> bool {
 }
 
 /// The fields of an object, where there is one.
-pub(super) fn fields(object: Option<&Object>) -> Option<&Fields> {
+pub(in crate::admission) fn fields(object: Option<&Object>) -> Option<&Fields> {
     object.map(|object| &object.0)
 }

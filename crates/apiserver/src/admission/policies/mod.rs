@@ -1,6 +1,6 @@
 //! ValidatingAdmissionPolicy and MutatingAdmissionPolicy: those of the space that a write matches are asked.
 
-mod ask;
+pub(super) mod ask;
 mod cache;
 mod mutate;
 mod validate;

@@ -7,6 +7,7 @@
 mod client;
 
 use super::builtin::forbidden;
+use super::policies::ask::{Ask, fields};
 use super::{Operation, Review};
 use crate::call::Call;
 use crate::convert::convert;
@@ -20,6 +21,7 @@ use client::Client;
 pub(crate) use client::under_way;
 use futures_util::future::join_all;
 use machinery::admission::webhook::{self, Address, Answer, Hook, Phase, Place, Question};
+use machinery::cel::policy::{Inputs, Matched};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -218,8 +220,8 @@ async fn ask(review: &Review<'_>, places: &[Place], hook: &Hook, phase: Phase) -
     if !hook.selects(namespace_labels(review).as_ref(), review.object.as_ref(), review.old) {
         return Ok(None);
     }
-    if !hook.conditions.is_empty() {
-        return unconditional(review, hook);
+    if !hook.conditions.is_empty() && !fits(review, place, hook)? {
+        return Ok(None);
     }
     if review.dry_run && !hook.dry_runs {
         return Err(Status::bad_request(format!("admission webhook {:?} does not support dry run", hook.name)).into());
@@ -236,15 +238,33 @@ async fn ask(review: &Review<'_>, places: &[Place], hook: &Hook, phase: Phase) -
     Err(internal(why).into())
 }
 
-/// What is decided of a webhook with conditions, which are not evaluated: its failure policy decides.
-fn unconditional(review: &Review<'_>, hook: &Hook) -> Result<Option<Answer>> {
-    if hook.ignores_failure {
-        return Ok(None);
+/// Whether the write is one that the conditions of a webhook are for. What cannot be evaluated is decided by its
+/// failure policy.
+fn fits(review: &Review<'_>, place: &Place, hook: &Hook) -> Result<bool> {
+    let ask = Ask::new(review).at(place);
+    let object = review.object.as_ref().map(|object| shown(object, place)).transpose().map_err(internal)?;
+    let old = review.old.map(|old| shown(old, place)).transpose().map_err(internal)?;
+    let matched = hook.conditions.matched(&Inputs {
+        object: fields(object.as_deref()),
+        old: fields(old.as_deref()),
+        request: &ask.request,
+        namespace: None,
+        params: None,
+        authorizer: Some(&ask.rights),
+        question: &ask.question,
+    });
+    match matched {
+        Matched::Yes => Ok(true),
+        Matched::No(_) => Ok(false),
+        Matched::Failed(why) if hook.ignores_failure => {
+            tracing::warn!(space = %review.call.space.name, webhook = %hook.name, %why, "failed match conditions are ignored");
+            Ok(false)
+        }
+        Matched::Failed(why) => {
+            let nothing = Object::default();
+            Err(forbidden(review.call, review.object.as_ref().or(review.old).unwrap_or(&nothing), why).into())
+        }
     }
-    let nothing = Object::default();
-    let object = review.object.as_ref().or(review.old).unwrap_or(&nothing);
-    let why = format!("the matchConditions of webhook {:?} cannot be evaluated", hook.name);
-    Err(forbidden(review.call, object, why).into())
 }
 
 /// 500 with its cause.

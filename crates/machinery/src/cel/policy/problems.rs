@@ -1,7 +1,7 @@
 //! What is wrong with the expressions of a policy: said when it is written.
 
 use super::{Expression, Mutation, Policy};
-use crate::field::{self, Path, objects_at, text_at};
+use crate::field::{self, Path, objects_at};
 use api::Cause;
 use serde_json::{Map, Value};
 
@@ -56,10 +56,12 @@ pub fn condition_problems(webhook: &Map<String, Value>, path: &Path<'_>) -> Vec<
     let conditions = super::Conditions::compile(objects_at(webhook, "matchConditions"), false);
     let list = path.field("matchConditions");
     let mut out = Vec::new();
-    for (index, (condition, fields)) in conditions.0.iter().zip(objects_at(webhook, "matchConditions")).enumerate() {
-        if let Err(why) = &condition.expression.program {
-            let at = list.index(index);
-            out.push(field::invalid_text(&at.field("expression"), text_at(fields, "expression"), why));
+    for (index, condition) in conditions.0.iter().enumerate() {
+        let (at, source) = (list.index(index), condition.expression.source.trim());
+        match &condition.expression.program {
+            _ if source.is_empty() => out.push(field::required(&at.field("expression"), "")),
+            Err(why) => out.push(field::invalid_text(&at.field("expression"), source, why)),
+            Ok(_) => {}
         }
     }
     out
