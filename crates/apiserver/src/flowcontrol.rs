@@ -80,9 +80,11 @@ pub(crate) async fn write_absent(
     objects: &[Object],
     manager: &str,
 ) -> Result<()> {
-    let absent = |object: &&Object| server.store().get(&space.key(&kind.collection, "", object.name())).is_none();
+    let absent = |object: &&Object| {
+        server.store().get(&space.key(&kind.collection, object.namespace(), object.name())).is_none()
+    };
     for object in objects.iter().filter(absent) {
-        let call = call(server, space, kind);
+        let call = call(server, space, kind, object.namespace());
         let options =
             WriteOptions { dry_run: false, manager: manager.into(), validation: FieldValidation::Ignore, force: false };
         let draft = write::Draft { object: object.clone(), warnings: Vec::new() };
@@ -95,7 +97,7 @@ pub(crate) async fn write_absent(
     Ok(())
 }
 
-fn call(server: &Server, space: &Arc<Space>, kind: &Arc<Kind>) -> Call {
+fn call(server: &Server, space: &Arc<Space>, kind: &Arc<Kind>, namespace: &str) -> Call {
     Call {
         server: server.clone(),
         space: Arc::clone(space),
@@ -107,6 +109,7 @@ fn call(server: &Server, space: &Arc<Space>, kind: &Arc<Kind>) -> Call {
             group: kind.served.group.to_string(),
             version: kind.served.version.to_string(),
             resource: kind.served.plural.to_string(),
+            namespace: namespace.to_owned(),
             ..Target::default()
         },
         verb: Verb::Create,

@@ -32,6 +32,7 @@ mod impersonation;
 mod metrics;
 mod negotiate;
 mod options;
+mod own_service;
 mod paths;
 mod present;
 mod priorities;

@@ -7,7 +7,7 @@ use crate::metrics::Metrics;
 use crate::respond::{self, Body, Result};
 use crate::space::Space;
 use crate::tokens::TokenKey;
-use crate::{Store, encode, flowcontrol, identity, openapi, paths, priorities, verbs};
+use crate::{Store, encode, flowcontrol, identity, openapi, own_service, paths, priorities, verbs};
 use api::{Reason, SpaceName, Status, Timestamp};
 use bytes::Bytes;
 use clock::SharedClock;
@@ -366,6 +366,9 @@ impl Server {
         }
         if target.group == priorities::GROUP {
             priorities::ensure(self, &space).await?;
+        }
+        if own_service::concerns(&target) {
+            own_service::ensure(self, &space).await?;
         }
         let headers = head.headers;
         crate::options::check_timeout(&query)?;

@@ -304,3 +304,15 @@ async fn priority_levels_and_flow_schemas_are_there_for_those_who_ask() {
     let kept = world.get(&format!("{GROUP}/flowschemas/probes")).await.is(200);
     assert_eq!(kept["spec"]["matchingPrecedence"], 3);
 }
+
+#[tokio::test]
+async fn the_service_of_the_api_comes_back() {
+    let world = World::new();
+    let path = "/api/v1/namespaces/default/services/kubernetes";
+    let held = world.get(path).await.is(200);
+    let port = json!({"name": "https", "port": 443, "protocol": "TCP", "targetPort": 9443});
+    assert_eq!((&held["spec"]["clusterIP"], &held["spec"]["ports"][0]), (&json!("10.96.0.1"), &port));
+    assert_eq!(world.get("/api/v1/services").await.is(200)["items"].as_array().map(Vec::len), Some(1));
+    world.delete(path).await.is(200);
+    world.get(path).await.is(200);
+}

@@ -1,0 +1,73 @@
+//! The Service `kubernetes` in the namespace `default`, by which Pods find the API of their space.
+//!
+//! As the priority classes, it is written when somebody first asks for Services, and comes back when it is deleted.
+
+use crate::flowcontrol;
+use crate::registry;
+use crate::respond::Result;
+use crate::route::Target;
+use crate::server::Server;
+use crate::space::Space;
+use api::{Object, ObjectName};
+use serde_json::json;
+use std::sync::Arc;
+
+const PLURAL: &str = "services";
+const NAMESPACE: &str = "default";
+const NAME: &str = "kubernetes";
+/// The first address of the range that Services have theirs of.
+const ADDRESS: &str = "10.96.0.1";
+/// Who writes it, as a stock server has it.
+const MANAGER: &str = "kube-apiserver";
+/// Where clients reach a server whose address names no port.
+const HTTPS: u16 = 443;
+
+/// Whether a request may see the Service.
+pub(crate) fn concerns(target: &Target) -> bool {
+    target.group.is_empty() && target.resource == PLURAL && ["", NAMESPACE].contains(&target.namespace.as_str())
+}
+
+/// Writes it, if a space does not have it.
+///
+/// # Errors
+/// If the store takes no writes.
+pub(crate) async fn ensure(server: &Server, space: &Arc<Space>) -> Result<()> {
+    let Some(kind) = registry::builtin_kind("", "v1", PLURAL) else { return Ok(()) };
+    if server.store().get(&space.key(&kind.collection, NAMESPACE, NAME)).is_some() {
+        return Ok(());
+    }
+    let mut object = Object::new(&kind.api_version, &kind.served.kind, &ObjectName::namespaced(NAMESPACE, NAME));
+    object.set_label("component", "apiserver");
+    object.set_label("provider", "kubernetes");
+    object.0.insert("spec".into(), spec(port(&server.0.advertised)));
+    flowcontrol::write_absent(server, space, &kind, &[object], MANAGER).await
+}
+
+fn spec(port: u16) -> serde_json::Value {
+    json!({
+        "type": "ClusterIP",
+        "clusterIP": ADDRESS,
+        "clusterIPs": [ADDRESS],
+        "ipFamilies": ["IPv4"],
+        "ipFamilyPolicy": "SingleStack",
+        "ports": [{"name": "https", "protocol": "TCP", "port": HTTPS, "targetPort": port}],
+        "sessionAffinity": "None",
+    })
+}
+
+/// The port of an address such as `https://127.0.0.1:9443`.
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse().ok()).unwrap_or(HTTPS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_where_the_server_is() {
+        assert_eq!(port("https://127.0.0.1:9443"), 9443);
+        assert_eq!(port("https://[::1]:9443/"), 9443);
+        assert_eq!(port("https://kubestellar.example.com"), 443);
+    }
+}
