@@ -39,6 +39,8 @@ pub(crate) enum Columns {
 pub(crate) struct Rules {
     /// `metadata.generation` counts changes of what is not metadata or status.
     pub(crate) counts_generation: bool,
+    /// `metadata.generation` counts changes of annotations too.
+    pub(crate) generation_of_annotations: bool,
     /// An update must say which resourceVersion it was made from.
     pub(crate) needs_revision: bool,
     /// A PUT of an object that is not there creates it.
@@ -59,6 +61,7 @@ impl From<Strategy> for Rules {
     fn from(strategy: Strategy) -> Self {
         Self {
             counts_generation: strategy.generation,
+            generation_of_annotations: strategy.generation_of_annotations,
             needs_revision: !strategy.unconditional_update,
             put_creates: strategy.create_on_update,
             returns_deleted: strategy.returns_deleted,

@@ -13,7 +13,7 @@ pub(crate) struct Place {
     pub(crate) prefix: String,
 }
 
-static PATTERNS: LazyLock<[(Regex, &'static str); 10]> = LazyLock::new(|| {
+static PATTERNS: LazyLock<[(Regex, &'static str); 11]> = LazyLock::new(|| {
     let pattern = |text| Regex::new(text).expect("the patterns are constants");
     [
         (pattern(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"), "<jwt>"),
@@ -25,6 +25,7 @@ static PATTERNS: LazyLock<[(Regex, &'static str); 10]> = LazyLock::new(|| {
         (pattern(r"\b10\.96\.[0-9]{1,3}\.[0-9]{1,3}\b"), "<cluster IP>"),
         (pattern(r"\bkube-api-access-[a-z0-9]{5}\b"), "kube-api-access-<suffix>"),
         (pattern(r"with UID [0-9a-f-]+"), "with UID <uid>"),
+        (pattern(r"\bX509SHA256=[0-9a-f]{64}\b"), "X509SHA256=<fingerprint>"),
         (
             pattern(r"(?i)too large resource version: [0-9]+, current: [0-9]+"),
             "Too large resource version: <rv>, current: <rv>",
@@ -80,7 +81,7 @@ fn normalise_text(key: &str, text: &mut String, place: &Place, generated: &[(Str
 }
 
 /// Sorts what the stock server gives in an order that is another each time: errors of maps, and managers of the same
-/// second.
+/// second. What several of its layers have found is a cause for each of them there; it says no more than once.
 fn unordered(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -94,6 +95,7 @@ fn unordered(value: &mut Value) {
                 if let Some(Value::Array(causes)) = map.get_mut("details").and_then(|details| details.get_mut("causes"))
                 {
                     causes.sort_by_cached_key(Value::to_string);
+                    causes.dedup();
                 }
                 if let Some(Value::String(message)) = map.get_mut("message")
                     && let Some((head, errors)) = message.split_once(": [")

@@ -141,7 +141,8 @@ impl Files {
         let names = ["127.0.0.1", "localhost", "kubernetes.default.svc"].map(str::to_owned);
         let server = authority.issue_with_key(&subject("stock", &[]), &names, pki::Usage::Server, now, VALIDITY)?;
         let groups = ["system:masters"];
-        let admin = authority.issue_with_key(&subject("admin", &groups), &[], pki::Usage::Client, now, VALIDITY)?;
+        let admin =
+            authority.issue_with_key(&subject("kubernetes-admin", &groups), &[], pki::Usage::Client, now, VALIDITY)?;
         let accounts = pki::PrivateKey::generate()?;
         let kubeconfig = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "stock",

@@ -26,19 +26,22 @@ pub struct Strategy {
     pub status_writes_metadata: bool,
     /// The same of labels alone.
     pub status_writes_labels: bool,
+    /// `metadata.generation` counts changes of annotations too.
+    pub generation_of_annotations: bool,
 }
 
-const GENERATION: u8 = 1;
-const STATUS: u8 = 1 << 1;
-const CREATE: u8 = 1 << 2;
-const CONDITIONAL: u8 = 1 << 3;
-const RETURNS: u8 = 1 << 4;
-const ORPHANS: u8 = 1 << 5;
-const META_KEPT: u8 = 1 << 6;
-const LABELS_KEPT: u8 = 1 << 7;
+const GENERATION: u16 = 1;
+const STATUS: u16 = 1 << 1;
+const CREATE: u16 = 1 << 2;
+const CONDITIONAL: u16 = 1 << 3;
+const RETURNS: u16 = 1 << 4;
+const ORPHANS: u16 = 1 << 5;
+const META_KEPT: u16 = 1 << 6;
+const LABELS_KEPT: u16 = 1 << 7;
+const ANNOTATIONS: u16 = 1 << 8;
 
 /// Kinds with traits, by group. What is not listed is updated unconditionally, and has no other trait.
-const KINDS: &[(&str, &str, u8)] = &[
+const KINDS: &[(&str, &str, u16)] = &[
     ("", "Endpoints", CREATE),
     ("", "Event", CREATE),
     ("", "LimitRange", CREATE),
@@ -61,7 +64,7 @@ const KINDS: &[(&str, &str, u8)] = &[
     ("apiextensions.k8s.io", "CustomResourceDefinition", GENERATION | STATUS | CONDITIONAL | META_KEPT),
     ("apiregistration.k8s.io", "APIService", STATUS | CONDITIONAL),
     ("apps", "DaemonSet", GENERATION | STATUS),
-    ("apps", "Deployment", GENERATION | STATUS | LABELS_KEPT),
+    ("apps", "Deployment", GENERATION | STATUS | LABELS_KEPT | ANNOTATIONS),
     ("apps", "ReplicaSet", GENERATION | STATUS),
     ("apps", "StatefulSet", GENERATION | STATUS),
     ("autoscaling", "HorizontalPodAutoscaler", STATUS),
@@ -99,7 +102,7 @@ const KINDS: &[(&str, &str, u8)] = &[
 /// The traits of a built-in kind.
 pub fn strategy(group: &str, kind: &str) -> Strategy {
     let marks = KINDS.iter().find(|(g, k, _)| *g == group && *k == kind).map_or(0, |(_, _, marks)| *marks);
-    let has = |mark: u8| marks & mark != 0;
+    let has = |mark: u16| marks & mark != 0;
     Strategy {
         generation: has(GENERATION),
         status: has(STATUS),
@@ -109,11 +112,26 @@ pub fn strategy(group: &str, kind: &str) -> Strategy {
         orphans: has(ORPHANS),
         status_writes_metadata: !has(META_KEPT),
         status_writes_labels: !has(META_KEPT) && !has(LABELS_KEPT),
+        generation_of_annotations: has(ANNOTATIONS),
     }
 }
 
 /// The finalizer that holds a CRD until its objects are gone.
 pub const CRD_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// Where a DaemonSet says how often its template has changed: a field of a version that is no longer served.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// Brings what a client may say in a form of its own into the form that is stored.
+pub fn normalise(group: &str, kind: &str, object: &mut Object) {
+    if (group, kind) == ("apps", "DaemonSet") && object.annotation(TEMPLATE_GENERATION).is_none() {
+        object.set_annotation(TEMPLATE_GENERATION, "0");
+    }
+}
+
+fn template_generation(object: &Object) -> i64 {
+    object.annotation(TEMPLATE_GENERATION).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
 
 /// What the kind decides of an object that is created. Call it after defaults were applied, and with `metadata.uid`
 /// and `metadata.name` already set: a Job's selector is made of them. Drops `.status` where it is not the client's.
@@ -145,6 +163,10 @@ pub fn prepare_create(group: &str, kind: &str, object: &mut Object) {
             add_finalizer(object, "kubernetes.io/pv-protection");
             object.0.insert("status".into(), json!({"phase": "Pending"}));
         }
+        ("apps", "DaemonSet") => {
+            let first = template_generation(object).max(1);
+            object.set_annotation(TEMPLATE_GENERATION, &first.to_string());
+        }
         ("batch", "Job") => job_selector(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             let stored: Vec<&str> = objects_at(&object.0, "spec.versions")
@@ -170,6 +192,11 @@ pub fn prepare_update(group: &str, kind: &str, old: &Object, new: &mut Object) {
                 new.0.insert("spec".into(), spec.clone());
             }
             own_name_label(new);
+        }
+        ("apps", "DaemonSet") => {
+            let template = |object: &Object| at(&object.0, "spec.template").cloned();
+            let changed = i64::from(template(old) != template(new));
+            new.set_annotation(TEMPLATE_GENERATION, &(template_generation(old) + changed).to_string());
         }
         // A token's Secret keeps its type; everything else about it is validated.
         ("", "Secret") if text_at(&new.0, "type").is_empty() => {

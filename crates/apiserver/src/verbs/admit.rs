@@ -55,6 +55,9 @@ pub(super) fn given(call: &Call, object: &mut Object) {
     if &*call.kind.collection == "secrets" {
         merge_string_data(object);
     }
+    if call.kind.custom.is_none() {
+        strategy::normalise(&call.kind.served.group, &call.kind.served.kind, object);
+    }
 }
 
 /// Fills in what the server decides of a new object, whose defaults, name and uid are set.

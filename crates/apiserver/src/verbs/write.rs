@@ -6,6 +6,7 @@ use crate::call::{Call, refused};
 use crate::convert::convert;
 use crate::header::Header;
 use crate::options::{FieldValidation, WriteOptions};
+use crate::registry::Rules;
 use crate::respond::{Failure, Result};
 use crate::route::Verb;
 use crate::{Entry, certificates, crd, decode, encode, present, random};
@@ -451,7 +452,7 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
     if !tracked {
         new = track(call, Some(old), new, options, part);
     }
-    if kind.rules.counts_generation && differs(old, &new, kind.rules.status) {
+    if part != Part::Status && kind.rules.counts_generation && differs(old, &new, kind.rules) {
         new.set_meta("generation", old.generation() + 1);
     }
     Ok(new)
@@ -476,8 +477,11 @@ fn take(from: &Object, to: &mut Object, field: &str) {
 }
 
 /// Whether anything differs that `metadata.generation` counts.
-fn differs(old: &Object, new: &Object, status_apart: bool) -> bool {
-    let counts = |key: &str| key != "metadata" && !(status_apart && key == "status");
+fn differs(old: &Object, new: &Object, rules: Rules) -> bool {
+    if rules.generation_of_annotations && old.meta("annotations") != new.meta("annotations") {
+        return true;
+    }
+    let counts = |key: &str| key != "metadata" && !(rules.status && key == "status");
     let old = old.0.iter().filter(|(key, _)| counts(key));
     old.ne(new.0.iter().filter(|(key, _)| counts(key)))
 }

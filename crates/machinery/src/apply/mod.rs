@@ -155,7 +155,9 @@ fn check_config(config: &Object, writer: &Writer<'_>, root: Place<'_>) -> Result
         many => format!("errors:\n  {}", many.join("\n  ")),
     };
     let (group_version, kind) = (config.api_version(), config.kind());
-    let subject = format!("{}/{}; {group_version}, Kind={kind}", config.namespace(), config.name());
+    // The core group has no name, and yet its slash.
+    let slash = if group_version.contains('/') { "" } else { "/" };
+    let subject = format!("{}/{}; {slash}{group_version}, Kind={kind}", config.namespace(), config.name());
     Err(ApplyError::Typed(format!("failed to create typed patch object ({subject}): {listed}")))
 }
 
