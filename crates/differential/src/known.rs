@@ -48,6 +48,19 @@ impl Verdict {
     pub(crate) fn is_clean(&self) -> bool {
         self.new.is_empty() && self.gone.is_empty() && self.over_limit.is_none()
     }
+
+    /// The scripts (with their kind, if they are for each) that are not as listed.
+    pub(crate) fn scripts(&self) -> BTreeSet<String> {
+        let script = |key: &String| key.split_once(" :: ").map_or(key.as_str(), |(script, _)| script).to_owned();
+        self.new.keys().chain(self.gone.keys()).map(script).collect()
+    }
+
+    /// What is not as listed in both of two runs.
+    pub(crate) fn and(mut self, again: &Self) -> Self {
+        self.new.retain(|key, _| again.new.contains_key(key));
+        self.gone.retain(|key, _| again.gone.contains_key(key));
+        self
+    }
 }
 
 /// Where a difference is counted: in its step, or with all of its kind.
@@ -96,14 +109,14 @@ impl Known {
         self.lines.values().map(|line| line.count).sum()
     }
 
-    /// Compares the list with what a run found. What was not played cannot be gone.
-    pub(crate) fn judge(&self, outcomes: &[Outcome]) -> Verdict {
+    /// Compares the list with what a run found. What was not played cannot be gone, unless `whole`: all was to be played.
+    pub(crate) fn judge(&self, outcomes: &[Outcome], whole: bool) -> Verdict {
         let mut found: BTreeMap<String, usize> = BTreeMap::new();
         for key in outcomes.iter().flat_map(keys) {
             *found.entry(key).or_default() += 1;
         }
         let played: BTreeSet<String> = outcomes.iter().map(place).collect();
-        let was_played = |key: &str| key.rsplit_once(" :: ").is_some_and(|(place, _)| played.contains(place));
+        let was_played = |key: &str| whole || key.rsplit_once(" :: ").is_some_and(|(place, _)| played.contains(place));
         let listed = |key: &str| self.lines.get(key).map_or(0, |line| line.count);
         let mut verdict =
             Verdict { over_limit: Some(self.sum()).filter(|sum| *sum > self.limit), ..Verdict::default() };
@@ -189,7 +202,7 @@ mod tests {
 
     #[track_caller]
     fn check(outcomes: &[Outcome], new: &[(&str, usize, usize)], gone: &[(&str, usize, usize)]) {
-        let verdict = Known::parse(LIST).unwrap().judge(outcomes);
+        let verdict = Known::parse(LIST).unwrap().judge(outcomes, false);
         let map = |list: &[(&str, usize, usize)]| -> BTreeMap<String, (usize, usize)> {
             list.iter().map(|(key, found, listed)| ((*key).to_owned(), (*found, *listed))).collect()
         };
@@ -214,12 +227,25 @@ mod tests {
     #[test]
     fn shrinks_and_never_grows_by_itself() {
         let mut known = Known::parse(LIST).unwrap();
-        let verdict = known.judge(&[outcome("s", "a", &["body/x[1]"])]);
+        let verdict = known.judge(&[outcome("s", "a", &["body/x[1]"])], false);
         known.shrink(&verdict);
         assert_eq!((known.limit, known.lines.len()), (2, 2));
         assert_eq!(Known::parse(&known.text()).unwrap(), known);
         let grown = format!("{}1  s :: c :: missing body/z\n", known.text());
-        assert_eq!(Known::parse(&grown).unwrap().judge(&[]).over_limit, Some(3));
+        assert_eq!(Known::parse(&grown).unwrap().judge(&[], false).over_limit, Some(3));
+    }
+
+    #[test]
+    fn what_a_second_run_does_not_show_is_no_difference() {
+        let known = Known::parse(LIST).unwrap();
+        let first = known.judge(&[outcome("s", "a", &["body/x[1]"]), outcome("t@pods", "c", &["body/z"])], true);
+        assert_eq!(first.gone.keys().collect::<Vec<_>>(), ["s :: a :: missing body/x[]", "s :: b :: missing body/y"]);
+        assert_eq!(first.scripts(), ["s".to_owned(), "t@pods".to_owned()].into());
+        let both = ["body/x[1]", "body/x[2]"];
+        let second = known.judge(&[outcome("s", "a", &both), outcome("t@pods", "c", &["body/z"])], false);
+        let verdict = first.and(&second);
+        assert_eq!(verdict.new.keys().collect::<Vec<_>>(), ["t@pods :: missing body/z"]);
+        assert!(verdict.gone.is_empty());
     }
 
     #[test]

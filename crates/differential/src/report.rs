@@ -125,7 +125,7 @@ pub(crate) fn report(outcomes: &[Outcome], known: &Known) -> String {
         }
         text.push('\n');
     }
-    let new = known.judge(outcomes).new;
+    let new = known.judge(outcomes, false).new;
     text.push_str("\n# All differences\n\n");
     for outcome in outcomes.iter().filter(|outcome| !outcome.differences.is_empty()) {
         let _ = writeln!(text, "{} :: {} ({})", outcome.script, outcome.step, outcome.request);
