@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod generate;
+mod marks;
 mod presence;
 mod tidy;
 
@@ -22,6 +23,8 @@ enum Task {
     Tidy,
     /// Write the data that crates/apiserver embeds, from what was recorded of a stock server.
     Generate(generate::Options),
+    /// Read from the documents of OpenAPI version 3 of a stock server what the definitions of version 2 leave out.
+    Marks(marks::Options),
     /// Read from the Go sources of a new release which fields say something when they are zero.
     Presence(presence::Options),
 }
@@ -32,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ci => ci::run(&workspace_root()?),
         Task::Tidy => tidy::run(&workspace_root()?),
         Task::Generate(options) => generate::run(&options),
+        Task::Marks(options) => marks::run(&options),
         Task::Presence(options) => presence::run(&options),
     }
 }

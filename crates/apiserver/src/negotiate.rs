@@ -45,17 +45,29 @@ pub(crate) enum Offer {
     Watch,
 }
 
+/// Whether the client takes compressed answers.
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().split(';').next() == Some("gzip") && !coding.contains("q=0"))
+}
+
+/// The media types of the `Accept` header without their parameters, the best liked first; none if it says nothing.
+pub(crate) fn media_ranges(headers: &HeaderMap) -> Vec<&str> {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let values = values.flat_map(|value| value.split(',')).filter(|value| !value.trim().is_empty());
+    let mut ranges: Vec<Range<'_>> = values.map(Range::parse).collect();
+    ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    ranges.iter().filter(|range| range.quality > 0.0).map(|range| range.media).collect()
+}
+
 /// Reads the `Accept` header.
 ///
 /// # Errors
 /// 406 if nothing that is offered is accepted.
 pub(crate) fn negotiate(headers: &HeaderMap, pretty: bool, offer: Offer) -> Result<Accepted> {
-    let gzip = headers
-        .get_all(header::ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|coding| coding.trim().split(';').next() == Some("gzip") && !coding.contains("q=0"));
+    let gzip = accepts_gzip(headers);
     let agreed = |(encoding, form)| Accepted { encoding, form, pretty, gzip };
     let values: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     if values.iter().all(|value| value.trim().is_empty()) {

@@ -1,7 +1,7 @@
 //! Paths that are no resources: discovery, OpenAPI, version, health, metrics.
 
 use crate::discovery::{Discovery, Document, Release, ServedKind};
-use crate::openapi::{self, CustomSchema, OpenApi, Published};
+use crate::openapi::{self, CustomSchema, Form, OpenApi, Published};
 use crate::respond::{self, Body, Result};
 use crate::route::Query;
 use crate::server::Server;
@@ -161,10 +161,16 @@ fn aggregated(head: &Parts) -> Option<Release> {
     None
 }
 
+/// Whether the client has the document already.
+fn holds(document: &Document, head: &Parts) -> bool {
+    let held = head.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let tags = held.unwrap_or_default().split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.into_iter().any(|tag| tag == document.etag || tag == "*")
+}
+
 /// A document that clients keep: 304 if they have it already.
 fn cached(document: &Document, content_type: &'static str, head: &Parts) -> Response<Body> {
-    let held = head.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut response = if held == Some(document.etag.as_str()) {
+    let mut response = if holds(document, head) {
         respond::answer(StatusCode::NOT_MODIFIED, content_type, "")
     } else {
         respond::answer(StatusCode::OK, content_type, document.body.clone())
@@ -184,20 +190,33 @@ fn openapi_document(server: &Server, space: &Space, words: &[&str], head: &Parts
     let schemas = Schemas::read(server, space);
     let builtin = builtin::kinds().iter().map(|row| Published { served: &row.served, custom: None });
     let custom = customs.kinds().filter_map(|kind| {
-        let list_kind = &kind.custom.as_ref()?.list_kind;
+        let custom = kind.custom.as_ref()?;
         let schema = schemas.of(&kind.collection, &kind.served.version);
-        Some(Published { served: &kind.served, custom: Some(CustomSchema { schema, list_kind }) })
+        let of = CustomSchema { schema, list_kind: &custom.list_kind, selectable: &custom.selectable };
+        Some(Published { served: &kind.served, custom: Some(of) })
     });
     let documents = OpenApi::of(builtin.chain(custom));
     let cache = &server.0.documents;
+    let not_acceptable = || empty(StatusCode::NOT_ACCEPTABLE);
     match words {
-        ["openapi", "v2"] => match v2_media(head) {
-            Some(true) => cached(&documents.v2_protobuf(cache), openapi::V2_PROTOBUF, head),
-            Some(false) => cached(&documents.v2(cache), "application/json", head),
-            None => respond::status(&crate::negotiate::refused()),
-        },
-        ["openapi", "v3"] => cached(&documents.index(), "application/json", head),
-        ["openapi", "v3", rest @ ..] => openapi_v3(&documents, cache, &rest.join("/"), head, query),
+        ["openapi", "v2"] => {
+            let answered = form(head, V2_FORMS).map_or_else(not_acceptable, |(form, media)| {
+                let document = documents.v2(form, cache);
+                let response = kept_document(&document, media, head);
+                respond::compressed(response, &document.body, crate::negotiate::accepts_gzip(&head.headers))
+            });
+            varying(answered, &["Accept-Encoding", "Accept"])
+        }
+        ["openapi", "v3"] => {
+            let body = documents.index().body;
+            respond::answer(StatusCode::OK, "text/plain; charset=utf-8", body)
+        }
+        ["openapi", "v3", rest @ ..] => {
+            let path = rest.join("/");
+            let Some(hash) = documents.hash(&path) else { return empty(StatusCode::NOT_FOUND) };
+            let Some((form, media)) = form(head, V3_FORMS) else { return varying(not_acceptable(), &["Accept"]) };
+            varying(openapi_v3(&documents, cache, &path, &hash, (form, media), head, query), &["Accept"])
+        }
         _ => respond::no_such_path(),
     }
 }
@@ -206,20 +225,26 @@ fn openapi_v3(
     documents: &OpenApi<'_>,
     cache: &openapi::Cache,
     path: &str,
+    hash: &str,
+    (form, media): (Form, &'static str),
     head: &Parts,
     query: &Query,
 ) -> Response<Body> {
-    let Some(hash) = documents.hash(path) else { return respond::no_such_path() };
-    let asked = query.get("hash");
+    let asked = query.get("hash").filter(|asked| !asked.is_empty());
     if asked.is_some_and(|asked| asked != hash) {
-        let mut response = respond::text(StatusCode::MOVED_PERMANENTLY, "");
-        if let Ok(location) = HeaderValue::from_str(&format!("/openapi/v3/{path}?hash={hash}")) {
-            response.headers_mut().insert(header::LOCATION, location);
+        let mut response = respond::answer(StatusCode::MOVED_PERMANENTLY, media, "");
+        let headers = response.headers_mut();
+        for (name, value) in
+            [(header::LOCATION, format!("/openapi/v3/{path}?hash={hash}")), (header::ETAG, format!("\"{hash}\""))]
+        {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
         }
         return response;
     }
-    let Some(document) = documents.v3(path, cache) else { return respond::no_such_path() };
-    let mut response = cached(&document, "application/json", head);
+    let Some(document) = documents.v3(path, form, cache) else { return empty(StatusCode::NOT_FOUND) };
+    let mut response = kept_document(&document, media, head);
     if asked.is_some() {
         let forever = HeaderValue::from_static("public, immutable");
         response.headers_mut().insert(header::CACHE_CONTROL, forever);
@@ -227,20 +252,60 @@ fn openapi_v3(
     response
 }
 
-/// Whether version 2 is wanted in protobuf; `None` if neither that nor JSON is.
-fn v2_media(head: &Parts) -> Option<bool> {
-    let accept: Vec<&str> =
-        head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    if accept.is_empty() {
-        return Some(false);
+/// A document of OpenAPI: 304 if the client has it already.
+fn kept_document(document: &Document, media: &'static str, head: &Parts) -> Response<Body> {
+    let mut response = if holds(document, head) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        respond::answer(StatusCode::OK, media, document.body.clone())
+    };
+    if let Ok(etag) = HeaderValue::from_str(&document.etag) {
+        response.headers_mut().insert(header::ETAG, etag);
     }
-    let ranges =
-        accept.iter().flat_map(|value| value.split(',')).map(|range| range.split(';').next().unwrap_or("").trim());
-    ranges.into_iter().find_map(|media| match media {
-        "application/json" | "application/*" | "*/*" => Some(false),
-        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" => Some(true),
-        media if media == openapi::V2_PROTOBUF => Some(true),
-        _ => None,
+    response
+}
+
+fn empty(code: StatusCode) -> Response<Body> {
+    let mut response = Response::new(respond::whole(""));
+    *response.status_mut() = code;
+    response
+}
+
+fn varying(mut response: Response<Body>, on: &[&'static str]) -> Response<Body> {
+    response.headers_mut().remove(header::VARY);
+    for name in on {
+        response.headers_mut().append(header::VARY, HeaderValue::from_static(name));
+    }
+    response
+}
+
+/// Media types of a document, each with the form and the media type of its answer; the first is for who does not mind.
+type Forms = [(&'static str, Form, &'static str); 3];
+
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const V3_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+
+const V2_FORMS: Forms = [
+    ("application/json", Form::Json, "application/json"),
+    (V2_PROTOBUF, Form::Protobuf, V2_PROTOBUF),
+    ("application/com.github.proto-openapi.spec.v2@v1.0+protobuf", Form::Protobuf, V2_PROTOBUF),
+];
+
+const V3_FORMS: Forms = [
+    ("application/json", Form::Json, "application/json"),
+    (V3_PROTOBUF, Form::Protobuf, V3_PROTOBUF),
+    ("application/com.github.proto-openapi.spec.v3@v1.0+protobuf", Form::Protobuf, V3_PROTOBUF),
+];
+
+/// The form that the client likes best, if there is one that it accepts.
+fn form(head: &Parts, forms: Forms) -> Option<(Form, &'static str)> {
+    let ranges = crate::negotiate::media_ranges(&head.headers);
+    if ranges.is_empty() {
+        return Some((forms[0].1, forms[0].2));
+    }
+    ranges.iter().find_map(|range| {
+        let any = *range == "*/*" || *range == "application/*";
+        forms.iter().find(|(media, ..)| any || range == media).map(|(_, form, media)| (*form, *media))
     })
 }
 

@@ -2,11 +2,10 @@
 //!
 //! Each output is a pure function of the recordings; files are written, or with `--check` compared, at the end.
 
-mod definitions;
 mod kinds;
 mod wire;
 
-use crate::presence;
+use crate::{marks, presence};
 use anyhow::{Context, bail};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde_json::{Map, Value};
@@ -63,38 +62,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Every output by file name, not yet deflated.
 fn outputs(recordings: &Recordings) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
-    let definitions = definitions::served(&recordings.json("definitions.json")?)?;
+    let recorded = recordings.json("definitions.json")?;
+    let definitions = recorded.get("definitions").and_then(Value::as_object).context("no definitions")?;
     let discovery = recordings.json("discovery.json")?;
-    let rows = kinds::rows(&discovery, &recordings.json("table-columns.json")?, &definitions)?;
-    let wire = wire::table(&recordings.bytes("protobuf-descriptors.bin")?, presence::COMMITTED, &definitions)?;
+    let rows = kinds::rows(&discovery, &recordings.json("table-columns.json")?, definitions)?;
+    let wire = wire::table(&recordings.bytes("protobuf-descriptors.bin")?, presence::COMMITTED, definitions)?;
     Ok(vec![
         ("kinds.json".into(), rows.into_bytes()),
-        ("definitions.json.z".into(), serde_json::to_vec(&definitions)?),
+        ("definitions.json.z".into(), serde_json::to_vec(definitions)?),
+        ("openapi-v3.txt.z".into(), marks::COMMITTED.into()),
         ("wire.txt.z".into(), wire.into_bytes()),
         ("bootstrap-rbac.json.z".into(), recordings.bytes("bootstrap-rbac.json")?),
         ("flowcontrol.json.z".into(), recordings.bytes("flowcontrol.json")?),
         // Only tests read what is called recorded: they compare it with what is served.
         ("recorded-discovery.json.z".into(), serde_json::to_vec(&discovery)?),
-        ("recorded-paths.json.z".into(), serde_json::to_vec(&operations(recordings.json("paths.json")?))?),
+        ("recorded-paths.json.z".into(), serde_json::to_vec(&recordings.json("paths.json")?)?),
     ])
-}
-
-/// Operations on resources, and the lists of a version's resources, without what every such operation has.
-fn operations(mut paths: Map<String, Value>) -> Map<String, Value> {
-    let kept = ["operationId", "x-kubernetes-action", "x-kubernetes-group-version-kind"];
-    let dropped = ["connect", "watch", "watchlist"];
-    for item in paths.values_mut().filter_map(Value::as_object_mut) {
-        item.retain(|_, operation| {
-            let action = operation.get("x-kubernetes-action").and_then(Value::as_str).unwrap_or("");
-            let id = operation.get("operationId").and_then(Value::as_str).unwrap_or("");
-            !dropped.contains(&action) && (!action.is_empty() || id.ends_with("APIResources"))
-        });
-        for operation in item.values_mut().filter_map(Value::as_object_mut) {
-            operation.retain(|key, _| kept.contains(&key.as_str()));
-        }
-    }
-    paths.retain(|_, item| item.as_object().is_some_and(|item| !item.is_empty()));
-    paths
 }
 
 /// The recorded files.

@@ -1,101 +1,57 @@
 //! OpenAPI version 2: one document of everything.
 
-use super::operations::{Operation, PARAMETERS};
+use super::operations::{DELETE_OPTIONS, Operation, PATCH_BODY};
+use super::parameters::{self, Parameter, Place};
+use super::schemas::{self, Edition};
 use super::v3::reason;
-use super::{GroupVersion, info, path_items, schemas};
+use super::{Part, info, path_items, security};
 use serde_json::{Map, Value, json};
 
-const DECODED: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-const ANSWERS: [&str; 2] = ["application/json", "application/yaml"];
+/// Bodies that version 2 refers to instead of writing them out, by the names that a stock server gives them.
+const BODIES: [(&str, &str, bool); 2] = [("body-2Y1dVQaQ", DELETE_OPTIONS, false), ("body-78PwaGsr", PATCH_BODY, true)];
 
-pub(super) fn document(versions: &[GroupVersion<'_>]) -> Value {
+pub(super) fn document(parts: &[Part<'_>]) -> Value {
     let mut definitions = crate::builtin::definitions();
-    for version in versions {
-        schemas::add_custom(version, &mut definitions, published);
+    for version in parts.iter().filter_map(Part::version) {
+        schemas::add_custom(version, Edition::V2, &mut definitions);
     }
-    let versions: Vec<&GroupVersion<'_>> = versions.iter().collect();
-    let parameters: Map<String, Value> = PARAMETERS
-        .iter()
-        .map(|(name, kind, text)| {
-            let parameter =
-                json!({"name": name, "in": "query", "type": kind, "description": text, "uniqueItems": true});
-            ((*name).to_owned(), parameter)
-        })
-        .collect();
+    let shared = parameters::ALL.iter().filter(|one| !one.suffix.is_empty());
+    let mut parameters: Map<String, Value> = shared.map(|one| (one.id(), written_out(one))).collect();
+    parameters.extend(BODIES.map(|(id, definition, required)| (id.to_owned(), body(definition, required))));
     json!({
         "swagger": "2.0",
         "info": info(),
-        "paths": path_items(&versions, operation, shared_parameters),
+        "paths": path_items(parts, operation, parameter),
         "definitions": definitions,
         "parameters": parameters,
-        "securityDefinitions": {
-            "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer token"}
-        },
+        "securityDefinitions": security(),
         "security": [{"BearerToken": []}],
     })
 }
 
-/// A CRD's schema as far as version 2 can say it.
-fn published(schema: &Value) -> Option<Value> {
-    let preserves = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
-    if !schema.is_object() || preserves {
-        return None;
-    }
-    let mut schema = schema.clone();
-    simplify(&mut schema);
-    Some(schema)
-}
-
-/// Version 2 knows neither alternatives, nor null, nor defaults of these kinds; where a field may be null or anything,
-/// clients that check by this document must not be told more than that.
-fn simplify(schema: &mut Value) {
-    let Some(map) = schema.as_object_mut() else { return };
-    let flag = |map: &Map<String, Value>, key: &str| map.get(key) == Some(&Value::Bool(true));
-    for key in ["allOf", "anyOf", "oneOf", "not", "default", "x-kubernetes-validations"] {
-        map.remove(key);
-    }
-    if flag(map, "nullable") || flag(map, "x-kubernetes-int-or-string") {
-        map.remove("type");
-        map.remove("items");
-        map.remove("properties");
-        map.remove("additionalProperties");
-        map.remove("required");
-    }
-    map.remove("nullable");
-    if flag(map, "x-kubernetes-preserve-unknown-fields") {
-        map.remove("items");
-        map.remove("properties");
-        map.remove("required");
-    } else if flag(map, "x-kubernetes-embedded-resource") {
-        schemas::add_object_fields(map);
-    }
-    schemas::for_each_child(map, simplify);
-}
-
-fn operation(operation: &Operation) -> Value {
+fn operation(operation: &Operation, own: &[&Parameter]) -> Value {
     let mut out = Map::new();
     out.insert("tags".into(), json!([operation.tag]));
     out.insert("operationId".into(), operation.id.as_str().into());
     out.insert("schemes".into(), json!(["https"]));
     let mut parameters = Vec::new();
     if let Some((definition, required)) = &operation.body {
-        let mut body = json!({"name": "body", "in": "body", "schema": reference(definition)});
-        if *required {
-            body["required"] = true.into();
-        }
-        parameters.push(body);
-        let consumes = if operation.consumes.is_empty() { json!(DECODED) } else { json!(operation.consumes) };
-        out.insert("consumes".into(), consumes);
+        let named = BODIES.iter().find(|(_, named, _)| named == definition);
+        parameters.push(match named {
+            Some((id, ..)) => json!({"$ref": format!("#/parameters/{id}")}),
+            None => body(definition, *required),
+        });
     }
-    parameters.extend(operation.parameters.iter().map(|name| json!({"$ref": format!("#/parameters/{name}")})));
+    parameters.extend(own.iter().map(|one| parameter(one)));
     if !parameters.is_empty() {
         out.insert("parameters".into(), parameters.into());
     }
-    let stream = operation.watchable.then_some("application/json;stream=watch");
-    let produces: Vec<&str> =
-        if operation.answer.is_empty() { vec!["text/plain"] } else { ANSWERS.into_iter().chain(stream).collect() };
-    out.insert("produces".into(), produces.into());
-    let schema = if operation.answer.is_empty() { json!({"type": "string"}) } else { reference(&operation.answer) };
+    if !operation.consumes.is_empty() {
+        out.insert("consumes".into(), json!(operation.consumes));
+    }
+    out.insert("produces".into(), json!(operation.produces));
+    let schema =
+        if operation.answer.is_empty() { json!({"type": "string"}) } else { Edition::V2.reference(&operation.answer) };
     let mut responses = Map::new();
     for code in operation.codes {
         responses.insert(code.to_string(), json!({"description": reason(*code), "schema": schema}));
@@ -112,21 +68,27 @@ fn operation(operation: &Operation) -> Value {
     out.into()
 }
 
-fn shared_parameters(path: &str) -> Vec<Value> {
-    if path.ends_with('/') {
-        return Vec::new();
+fn body(definition: &str, required: bool) -> Value {
+    let mut body = json!({"name": "body", "in": "body", "schema": Edition::V2.reference(definition)});
+    if required {
+        body["required"] = true.into();
     }
-    let in_path = [("name", "Name of the object."), ("namespace", "Namespace of the object.")];
-    let asked = in_path.into_iter().filter(|(name, _)| path.contains(&format!("{{{name}}}")));
-    let mut parameters: Vec<Value> = asked
-        .map(|(name, text)| {
-            json!({"name": name, "in": "path", "description": text, "required": true, "type": "string", "uniqueItems": true})
-        })
-        .collect();
-    parameters.push(json!({"$ref": "#/parameters/pretty"}));
-    parameters
+    body
 }
 
-fn reference(definition: &str) -> Value {
-    json!({"$ref": format!("#/definitions/{definition}")})
+fn parameter(parameter: &Parameter) -> Value {
+    if parameter.suffix.is_empty() {
+        return written_out(parameter);
+    }
+    json!({"$ref": format!("#/parameters/{}", parameter.id())})
+}
+
+fn written_out(parameter: &Parameter) -> Value {
+    let Parameter { name, kind, text, .. } = parameter;
+    match parameter.place {
+        Place::Query => json!({"name": name, "in": "query", "type": kind, "description": text, "uniqueItems": true}),
+        Place::Path => {
+            json!({"name": name, "in": "path", "type": kind, "description": text, "uniqueItems": true, "required": true})
+        }
+    }
 }

@@ -1,81 +1,72 @@
 //! OpenAPI version 3: one document for each group and version.
 
-use super::operations::{Operation, PARAMETERS};
-use super::{GroupVersion, info, operations, path_items, schemas};
+use super::operations::Operation;
+use super::parameters::{Parameter, Place};
+use super::schemas::{self, Edition};
+use super::{Part, builtins, info, path_items, security};
 use serde_json::{Map, Value, json};
 
-const ANSWERS: [&str; 2] = ["application/json", "application/yaml"];
-
-const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
-
-pub(super) fn document(version: &GroupVersion<'_>) -> Value {
-    let mut definitions = crate::builtin::definitions();
-    schemas::add_custom(version, &mut definitions, published);
-    let roots: Vec<String> = operations::of(version)
+pub(super) fn document(part: &Part<'_>) -> Value {
+    let roots: Vec<String> = part
+        .operations()
         .into_iter()
         .flat_map(|operation| [Some(operation.answer), operation.body.map(|(name, _)| name)])
         .flatten()
         .collect();
-    schemas::retain_reachable(&mut definitions, roots.iter().map(String::as_str));
-    definitions.values_mut().for_each(translate);
-    if let Some(quantity) = definitions.get_mut(QUANTITY) {
-        // Clients may write it as either.
-        *quantity = json!({"oneOf": [{"type": "string"}, {"type": "number"}]});
+    let mut components = Map::new();
+    if !part.is_custom() {
+        components.insert("securitySchemes".into(), security());
     }
-    let security = json!({
-        "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer token"}
-    });
+    let definitions = definitions(part, roots);
+    if !definitions.is_empty() {
+        components.insert("schemas".into(), definitions.into());
+    }
     json!({
         "openapi": "3.0.0",
         "info": info(),
-        "paths": path_items(&[version], operation, shared_parameters),
-        "components": {"schemas": definitions, "securitySchemes": security},
+        "paths": path_items(std::slice::from_ref(part), operation, parameter),
+        "components": components,
     })
 }
 
-/// A CRD's schema as version 3 shows it: as it is, with the fields of objects that stand within the object.
-fn published(schema: &Value) -> Option<Value> {
-    let mut schema = schema.clone();
-    add_embedded_fields(&mut schema);
-    schema.is_object().then_some(schema)
+fn definitions(part: &Part<'_>, mut roots: Vec<String>) -> Map<String, Value> {
+    let mut custom = Map::new();
+    if let Some(version) = part.version() {
+        schemas::add_custom(version, Edition::V3, &mut custom);
+    }
+    let all = crate::builtin::definitions();
+    let needed = schemas::reachable(&custom, Edition::V3, roots.clone());
+    custom.retain(|name, _| needed.contains(name));
+    for schema in custom.values() {
+        schemas::collect_references(schema, Edition::V3.prefix(), &mut roots);
+    }
+    let needed = schemas::reachable(&all, Edition::V2, roots);
+    let mut definitions = builtins::definitions(all, &needed);
+    if let Some(version) = part.version() {
+        for schema in definitions.values_mut() {
+            builtins::keep_kinds_of(schema, version.group, version.version, part.is_custom());
+        }
+    }
+    definitions.extend(custom);
+    definitions
 }
 
-fn add_embedded_fields(schema: &mut Value) {
-    let Some(map) = schema.as_object_mut() else { return };
-    schemas::for_each_child(map, add_embedded_fields);
-    if map.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
-        schemas::add_object_fields(map);
-    }
-}
-
-/// From version 2 to version 3: where references lead, and types that are one of two.
-fn translate(schema: &mut Value) {
-    let Some(map) = schema.as_object_mut() else { return };
-    if let Some(Value::String(reference)) = map.get_mut("$ref") {
-        *reference = reference.replacen("#/definitions/", "#/components/schemas/", 1);
-        return;
-    }
-    if map.get("format") == Some(&"int-or-string".into()) && map.get("type") == Some(&"string".into()) {
-        map.remove("type");
-        map.insert("oneOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
-    }
-    schemas::for_each_child(map, translate);
-}
-
-fn operation(operation: &Operation) -> Value {
+fn operation(operation: &Operation, own: &[&Parameter]) -> Value {
     let mut out = Map::new();
     out.insert("tags".into(), json!([operation.tag]));
     out.insert("operationId".into(), operation.id.as_str().into());
-    if !operation.parameters.is_empty() {
-        let known = PARAMETERS.iter().filter(|(name, ..)| operation.parameters.contains(name));
-        out.insert("parameters".into(), known.map(|(name, kind, text)| query(name, kind, text)).collect());
+    if !own.is_empty() {
+        out.insert("parameters".into(), own.iter().map(|one| parameter(one)).collect());
     }
-    if let Some((definition, _)) = &operation.body {
-        let schema = json!({"schema": reference(definition)});
-        let any = ["*/*"];
-        let types: &[&str] = if operation.consumes.is_empty() { &any } else { operation.consumes };
-        let content: Map<String, Value> = types.iter().map(|kind| ((*kind).to_owned(), schema.clone())).collect();
-        out.insert("requestBody".into(), json!({"content": content}));
+    if let Some((definition, required)) = &operation.body {
+        let schema = json!({"schema": Edition::V3.reference(definition)});
+        let content: Map<String, Value> =
+            operation.consumes.iter().map(|media| ((*media).to_owned(), schema.clone())).collect();
+        let mut body = json!({"content": content});
+        if *required {
+            body["required"] = true.into();
+        }
+        out.insert("requestBody".into(), body);
     }
     out.insert("responses".into(), responses(operation));
     if let Some(kind) = &operation.kind {
@@ -89,15 +80,10 @@ fn operation(operation: &Operation) -> Value {
 }
 
 fn responses(operation: &Operation) -> Value {
-    let mut content = Map::new();
-    if operation.answer.is_empty() {
-        content.insert("text/plain".into(), json!({"schema": {"type": "string"}}));
-    } else {
-        let stream = operation.watchable.then_some("application/json;stream=watch");
-        for kind in ANSWERS.into_iter().chain(stream) {
-            content.insert(kind.into(), json!({"schema": reference(&operation.answer)}));
-        }
-    }
+    let schema =
+        if operation.answer.is_empty() { json!({"type": "string"}) } else { Edition::V3.reference(&operation.answer) };
+    let content: Map<String, Value> =
+        operation.produces.iter().map(|media| ((*media).to_owned(), json!({"schema": schema}))).collect();
     let mut responses = Map::new();
     for code in operation.codes {
         responses.insert(code.to_string(), json!({"description": reason(*code), "content": content}));
@@ -115,27 +101,11 @@ pub(super) fn reason(code: u16) -> &'static str {
     }
 }
 
-fn shared_parameters(path: &str) -> Vec<Value> {
-    if path.ends_with('/') {
-        return Vec::new();
+fn parameter(parameter: &Parameter) -> Value {
+    let Parameter { name, kind, text, .. } = parameter;
+    let schema = json!({"type": kind, "uniqueItems": true});
+    match parameter.place {
+        Place::Query => json!({"name": name, "in": "query", "description": text, "schema": schema}),
+        Place::Path => json!({"name": name, "in": "path", "description": text, "schema": schema, "required": true}),
     }
-    let in_path = [("name", "Name of the object."), ("namespace", "Namespace of the object.")];
-    let asked = in_path.into_iter().filter(|(name, _)| path.contains(&format!("{{{name}}}")));
-    let schema = json!({"type": "string", "uniqueItems": true});
-    let mut parameters: Vec<Value> = asked
-        .map(
-            |(name, text)| json!({"name": name, "in": "path", "description": text, "required": true, "schema": schema}),
-        )
-        .collect();
-    let pretty = PARAMETERS.iter().filter(|(name, ..)| *name == "pretty");
-    parameters.extend(pretty.map(|(name, kind, text)| query(name, kind, text)));
-    parameters
-}
-
-fn query(name: &str, kind: &str, text: &str) -> Value {
-    json!({"name": name, "in": "query", "description": text, "schema": {"type": kind, "uniqueItems": true}})
-}
-
-fn reference(definition: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{definition}")})
 }

@@ -1,9 +1,10 @@
 //! OpenAPI version 2 in protobuf: messages of `openapi.v2.Document`, by which some clients (Argo CD's engine) read it.
 
-use serde_json::{Map, Value};
+use super::{Message, items, named};
+use serde_json::Value;
 
-/// Encodes the parts of a document that [`super::v2`] writes.
-pub(super) fn encode(document: &Value) -> Vec<u8> {
+/// Encodes the parts of a document that [`v2`] writes.
+pub(in super::super) fn encode(document: &Value) -> Vec<u8> {
     let mut out = Message::default();
     out.text(1, document.get("swagger"));
     out.message(2, document.get("info"), info);
@@ -19,98 +20,6 @@ pub(super) fn encode(document: &Value) -> Vec<u8> {
     out.0
 }
 
-/// A message in the making.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push((value & 0x7f) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    fn bytes(&mut self, number: u32, bytes: &[u8]) {
-        self.varint(u64::from(number) << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn text(&mut self, number: u32, value: Option<&Value>) {
-        if let Some(text) = value.and_then(Value::as_str).filter(|text| !text.is_empty()) {
-            self.bytes(number, text.as_bytes());
-        }
-    }
-
-    fn texts(&mut self, number: u32, value: Option<&Value>) {
-        items(value).filter_map(Value::as_str).for_each(|text| self.bytes(number, text.as_bytes()));
-    }
-
-    fn flag(&mut self, number: u32, value: Option<&Value>) {
-        if value == Some(&Value::Bool(true)) {
-            self.varint(u64::from(number) << 3);
-            self.varint(1);
-        }
-    }
-
-    fn integer(&mut self, number: u32, value: Option<&Value>) {
-        if let Some(value) = value.and_then(Value::as_i64).filter(|value| *value != 0) {
-            self.varint(u64::from(number) << 3);
-            self.varint(value.cast_unsigned());
-        }
-    }
-
-    fn double(&mut self, number: u32, value: Option<&Value>) {
-        if let Some(value) = value.and_then(Value::as_f64).filter(|value| *value != 0.0) {
-            self.varint(u64::from(number) << 3 | 1);
-            self.0.extend_from_slice(&value.to_le_bytes());
-        }
-    }
-
-    fn message(&mut self, number: u32, value: Option<&Value>, fill: impl FnOnce(&mut Message, &Value)) {
-        if let Some(value) = value {
-            let mut message = Message::default();
-            fill(&mut message, value);
-            self.bytes(number, &message.0);
-        }
-    }
-
-    /// `Any`, whose second field is YAML; JSON is that too.
-    fn any(&mut self, number: u32, value: Option<&Value>) {
-        self.message(number, value, |out, value| out.bytes(2, value.to_string().as_bytes()));
-    }
-
-    /// What begins with `x-`.
-    fn extensions(&mut self, number: u32, value: &Value) {
-        for (name, value) in members(value).filter(|(name, _)| name.starts_with("x-")) {
-            let mut named = Message::default();
-            named.bytes(1, name.as_bytes());
-            named.any(2, Some(value));
-            self.bytes(number, &named.0);
-        }
-    }
-}
-
-/// A map: messages of a name (1) and a value (2).
-fn named(out: &mut Message, number: u32, map: &Value, mut fill: impl FnMut(&mut Message, &Value)) {
-    for (name, value) in members(map) {
-        let mut entry = Message::default();
-        entry.bytes(1, name.as_bytes());
-        entry.message(2, Some(value), &mut fill);
-        out.bytes(number, &entry.0);
-    }
-}
-
-fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flat_map(Map::iter)
-}
-
-fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
-    value.and_then(Value::as_array).into_iter().flatten()
-}
-
 fn info(out: &mut Message, info: &Value) {
     out.text(1, info.get("title"));
     out.text(2, info.get("version"));
@@ -123,8 +32,11 @@ fn api_key(out: &mut Message, definition: &Value) {
     out.text(4, definition.get("description"));
 }
 
+const METHODS: [(u32, &str); 7] =
+    [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (6, "options"), (7, "head"), (8, "patch")];
+
 fn path_item(out: &mut Message, item: &Value) {
-    for (number, method) in [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (8, "patch")] {
+    for (number, method) in METHODS {
         out.message(number, item.get(method), operation);
     }
     for one in items(item.get("parameters")) {
@@ -170,7 +82,7 @@ fn parameter(out: &mut Message, value: &Value) {
         }),
         // The two differ in the numbers after the type.
         Some("path") => {
-            out.message(2, Some(value), |out, value| out.message(4, Some(value), |out, one| plain(out, one, 5, 18)))
+            out.message(2, Some(value), |out, value| out.message(4, Some(value), |out, one| plain(out, one, 5, 19)))
         }
         _ => out.message(2, Some(value), |out, value| out.message(3, Some(value), |out, one| plain(out, one, 6, 20))),
     }
@@ -186,13 +98,11 @@ fn plain(out: &mut Message, value: &Value, kind: u32, unique: u32) {
 }
 
 fn schema(out: &mut Message, value: &Value) {
-    if value.get("$ref").is_some_and(Value::is_string) {
-        out.text(1, value.get("$ref"));
-        return;
-    }
+    out.text(1, value.get("$ref"));
     out.text(2, value.get("format"));
     out.text(3, value.get("title"));
     out.text(4, value.get("description"));
+    out.any(5, value.get("default"));
     out.double(6, value.get("multipleOf"));
     out.double(7, value.get("maximum"));
     out.flag(8, value.get("exclusiveMaximum"));
@@ -221,5 +131,10 @@ fn schema(out: &mut Message, value: &Value) {
     out.message(22, value.get("type"), |out, name| out.text(1, Some(name)));
     out.message(23, value.get("items"), |out, of| out.message(1, Some(of), schema));
     out.message(25, value.get("properties"), |out, all| named(out, 1, all, schema));
+    out.message(29, value.get("externalDocs"), |out, docs| {
+        out.text(1, docs.get("description"));
+        out.text(2, docs.get("url"));
+    });
+    out.any(30, value.get("example"));
     out.extensions(31, value);
 }
