@@ -179,9 +179,11 @@ async fn answer(
     shutdown: CancellationToken,
 ) -> Response<Body> {
     let (mut head, body) = request.into_parts();
+    let mut by_path = None;
     let space = space.unwrap_or_else(|| {
         let (space, uri) = split(&head.uri);
         head.uri = uri;
+        by_path.clone_from(&space);
         space.unwrap_or_else(|| server.hosting_space())
     });
     let bearer = head.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -212,7 +214,7 @@ async fn answer(
     };
     let answered = answer(identity, head, held.bytes.clone()).await;
     drop(held);
-    until(answered, shutdown)
+    until(redirected(answered, by_path.as_ref()), shutdown)
 }
 
 /// The token of an `Authorization` header. The scheme's name has no case (RFC 9110, section 11.1).
@@ -227,6 +229,18 @@ fn unauthorized() -> Response<Body> {
     headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-cache, private"));
     if let Ok(id) = http::HeaderValue::from_str(&crate::random::uid()) {
         headers.insert(http::HeaderName::from_static("audit-id"), id);
+    }
+    answer
+}
+
+/// What a space redirects to is below the path that it was asked at.
+fn redirected(mut answer: Response<Body>, by_path: Option<&SpaceName>) -> Response<Body> {
+    if let Some((space, location)) = by_path.zip(answer.headers_mut().get_mut(http::header::LOCATION))
+        && let Ok(path) = location.to_str()
+        && path.starts_with('/')
+        && let Ok(below) = http::HeaderValue::from_str(&format!("/spaces/{space}{path}"))
+    {
+        *location = below;
     }
     answer
 }

@@ -14,6 +14,7 @@ use clock::SharedClock;
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
+use http_body::Body as _;
 use parking_lot::{Mutex, RwLock};
 use pki::{Authority, Subject, Usage};
 use serde_json::{Map, Value, json};
@@ -344,7 +345,14 @@ impl Server {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         }
         self.0.metrics.answered(response.status());
-        if head_only { response.map(|_| respond::whole(Bytes::new())) } else { response }
+        if !head_only {
+            return response;
+        }
+        // A HEAD tells how long the answer of a GET is.
+        if let Some(bytes) = response.body().size_hint().exact() {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+        }
+        response.map(|_| respond::whole(Bytes::new()))
     }
 
     async fn answer(
