@@ -1,6 +1,7 @@
 //! Plays scripts of requests against a stock API server and against a space of ours, and compares the answers field by
-//! field. `interop/run` builds both and runs this; `docs/api-differences.md` says how to read what it prints.
+//! field; or, with `--client`, plays client programs. `interop/run` builds both and runs this; `docs/api-differences.md` says how to read what it prints.
 
+mod clients;
 mod compare;
 mod document;
 mod kinds;
@@ -62,6 +63,18 @@ struct Arguments {
     /// another order differs once, and what is different differs each time
     #[arg(long, default_value_t = 0)]
     again: usize,
+    /// Play no scripts but a client program, given as NAME=COMMAND; may be given several times
+    #[arg(long = "client")]
+    clients: Vec<String>,
+    /// The differences between what clients see that are explained
+    #[arg(long, default_value = "interop/clients/known-differences.txt")]
+    clients_known: PathBuf,
+    /// Where the table of clients and scenarios goes
+    #[arg(long)]
+    clients_table: Option<PathBuf>,
+    /// Play nothing: start both, print their kubeconfigs, and end when standard input does
+    #[arg(long)]
+    serve: bool,
     /// Print each step and what differs, as it is played
     #[arg(long)]
     verbose: bool,
@@ -80,6 +93,33 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Result<bool> {
+    if !arguments.serve && arguments.clients.is_empty() {
+        return play_scripts(arguments).await;
+    }
+    let folder = tempfile::tempdir()?;
+    let (mut stock, mut ours) = start(arguments, folder.path()).await?;
+    ours.make_cluster()?;
+    if arguments.serve {
+        clients::serve(&mut stock, &mut ours).await?;
+        return Ok(true);
+    }
+    let (known, table) = (&arguments.clients_known, arguments.clients_table.as_ref());
+    clients::play_all(&arguments.clients, &arguments.only, known, table, &mut stock, &mut ours).await
+}
+
+/// Starts both servers, with everything that they keep in a folder.
+async fn start(arguments: &Arguments, folder: &Path) -> Result<(Stock, Ours)> {
+    let [stock_folder, our_folder] = ["stock", "ours"].map(|name| folder.join(name));
+    fs::create_dir_all(&stock_folder)?;
+    fs::create_dir_all(&our_folder)?;
+    let ours = Ours::start(&arguments.programs, &our_folder).await.context("our server")?;
+    let stock = Stock::start(&arguments.stock, &stock_folder).await.context("the stock server")?;
+    eprintln!("differential: ours is process {}, the stock server is {:?}", ours.id(), stock.ids());
+    Ok((stock, ours))
+}
+
+/// Plays the scripts and judges what differs by the list.
+async fn play_scripts(arguments: &Arguments) -> Result<bool> {
     let known_file = arguments.scripts.join("known-differences.txt");
     let known_text = if known_file.exists() { fs::read_to_string(&known_file)? } else { String::new() };
     let mut known = Known::parse(&known_text).map_err(|why| anyhow::anyhow!("{}: {why}", known_file.display()))?;
@@ -134,12 +174,7 @@ async fn play_all(
     wanted: &impl Fn(&str) -> bool,
 ) -> Result<Vec<Outcome>> {
     let folder = tempfile::tempdir()?;
-    let [stock_folder, our_folder] = ["stock", "ours"].map(|name| folder.path().join(name));
-    fs::create_dir_all(&stock_folder)?;
-    fs::create_dir_all(&our_folder)?;
-    let ours = Ours::start(&arguments.programs, &our_folder).await.context("our server")?;
-    let stock = Stock::start(&arguments.stock, &stock_folder).await.context("the stock server")?;
-    eprintln!("differential: ours is process {}, the stock server is {:?}", ours.id(), stock.ids());
+    let (stock, ours) = start(arguments, folder.path()).await?;
     let servers = [&stock.server, &ours.server];
     let played = async |script: &Script, variables: &Variables, namespace: &str| -> Result<Vec<Outcome>> {
         let new = play::play(script, variables, servers, namespace).await.context(script.name.clone())?;

@@ -5,7 +5,7 @@ use crate::server::Server;
 use anyhow::{Context, Result, bail};
 use client::kubeconfig;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,7 +15,56 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The running server.
 pub(crate) struct Ours {
     pub(crate) server: Server,
-    process: Process,
+    pub(crate) kubeconfig: PathBuf,
+    process: Option<Process>,
+    place: Place,
+}
+
+/// Where the server is, and where it keeps what it has.
+struct Place {
+    programs: PathBuf,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Place {
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.env("HOME", &self.folder).env("KUBECONFIG", self.folder.join("kubeconfig"));
+        command.env("KUBESTELLAR_DATA", self.data());
+        command
+    }
+
+    /// Starts the server and waits until it is ready.
+    async fn serve(&self) -> Result<Process> {
+        let mut command = self.command("kubestellar");
+        command.args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)]);
+        let mut process = Process::start("kubestellar", &mut command, &self.folder)?;
+        let watch = clock::Stopwatch::start();
+        loop {
+            process.check()?;
+            let log = fs::read_to_string(self.folder.join("kubestellar.log")).unwrap_or_default();
+            if self.data().join("admin.kubeconfig").exists() && log.contains("ready") {
+                return Ok(process);
+            }
+            if watch.elapsed() > READY_TIMEOUT {
+                bail!("kubestellar was not ready within {READY_TIMEOUT:?}:\n{log}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn kflex(&self, arguments: &[&str]) -> Result<()> {
+        let made = self.command("kflex").args(arguments).output().context("kflex cannot be started")?;
+        if !made.status.success() {
+            bail!("kflex {}: {}", arguments.join(" "), String::from_utf8_lossy(&made.stderr));
+        }
+        Ok(())
+    }
 }
 
 impl Ours {
@@ -25,41 +74,38 @@ impl Ours {
     /// If it cannot be started, ends, or is not ready in time.
     pub(crate) async fn start(programs: &Path, folder: &Path) -> Result<Self> {
         let [port] = free_ports()?;
-        let (data, config) = (folder.join("data"), folder.join("kubeconfig"));
-        let with_environment = |command: &mut Command| {
-            command.env("HOME", folder).env("KUBECONFIG", &config).env("KUBESTELLAR_DATA", &data);
-        };
-        let mut command = Command::new(programs.join("kubestellar"));
-        with_environment(command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]));
-        let mut process = Process::start("kubestellar", &mut command, folder)?;
-
-        let admin = data.join("admin.kubeconfig");
-        let watch = clock::Stopwatch::start();
-        let log = loop {
-            process.check()?;
-            let log = fs::read_to_string(folder.join("kubestellar.log")).unwrap_or_default();
-            if admin.exists() && log.contains("ready") {
-                break log;
-            }
-            if watch.elapsed() > READY_TIMEOUT {
-                bail!("kubestellar was not ready within {READY_TIMEOUT:?}:\n{log}");
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
-        drop(log);
+        let place = Place { programs: programs.to_owned(), folder: folder.to_owned(), port };
+        let process = place.serve().await?;
+        let (admin, config) = (place.data().join("admin.kubeconfig"), folder.join("kubeconfig"));
         fs::copy(&admin, &config).with_context(|| admin.display().to_string())?;
-        let mut command = Command::new(programs.join("kflex"));
-        with_environment(command.args(["create", "ws", "--type", "k8s", "--chatty-status=false"]));
-        let made = command.output().context("kflex cannot be started")?;
-        if !made.status.success() {
-            bail!("kflex create: {}", String::from_utf8_lossy(&made.stderr));
-        }
-        let endpoint = kubeconfig::read(&[config])?.endpoint(Some("ws"))?;
-        Ok(Self { server: Server::new(endpoint)?, process })
+        place.kflex(&["ctx", "--set-current-for-hosting", "--chatty-status=false"])?;
+        place.kflex(&["create", "ws", "--type", "k8s", "--chatty-status=false"])?;
+        let endpoint = kubeconfig::read(std::slice::from_ref(&config))?.endpoint(Some("ws"))?;
+        Ok(Self { server: Server::new(endpoint)?, kubeconfig: config, process: Some(process), place })
     }
 
-    /// The server's process id.
+    /// Makes a simulated cluster beside the space: context `wec` of the kubeconfig, whose current context stays.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub(crate) fn make_cluster(&self) -> Result<()> {
+        self.place.kflex(&["create", "its1", "--type", "its", "--chatty-status=false"])?;
+        self.place.kflex(&["create", "wec", "--type", "wec", "--its", "its1", "--chatty-status=false"])?;
+        self.place.kflex(&["ctx", "ws", "--chatty-status=false"])
+    }
+
+    /// Kills the server and starts it again where it was.
+    ///
+    /// # Errors
+    /// If it does not come back.
+    pub(crate) async fn restart(&mut self) -> Result<()> {
+        drop(self.process.take());
+        self.process = Some(self.place.serve().await?);
+        Ok(())
+    }
+
+    /// The server's process id; 0 while it is not there.
     pub(crate) fn id(&self) -> u32 {
-        self.process.id()
+        self.process.as_ref().map_or(0, Process::id)
     }
 }

@@ -5,7 +5,7 @@ use crate::server::{As, Server};
 use anyhow::{Context, Result, bail};
 use client::{Credential, Endpoint};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,8 +25,15 @@ const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,ser
 /// The running programs. The order is that in which they end.
 pub(crate) struct Stock {
     pub(crate) server: Server,
+    pub(crate) kubeconfig: PathBuf,
+    folder: PathBuf,
+    /// What starts the API server.
+    command: Command,
     processes: Vec<Process>,
 }
+
+/// Where the API server is among the processes.
+const API_SERVER: usize = 1;
 
 impl Stock {
     /// Starts the programs of `programs` with their data, certificates and logs in `folder`, and waits until they are ready.
@@ -70,7 +77,8 @@ impl Stock {
             credential: files.admin.clone(),
             ..Endpoint::default()
         })?;
-        let mut stock = Self { server, processes };
+        let kubeconfig = folder.join("admin.kubeconfig");
+        let mut stock = Self { server, kubeconfig, folder: folder.to_owned(), command, processes };
         stock.ready("/readyz", 200).await?;
 
         let mut command = Command::new(programs.join("kube-controller-manager"));
@@ -91,6 +99,16 @@ impl Stock {
         stock.processes.push(Process::start("kube-controller-manager", &mut command, folder)?);
         stock.ready("/api/v1/namespaces/default/serviceaccounts/default", 200).await?;
         Ok(stock)
+    }
+
+    /// Kills the API server and starts it again.
+    ///
+    /// # Errors
+    /// If it does not come back in time.
+    pub(crate) async fn restart(&mut self) -> Result<()> {
+        drop(self.processes.remove(API_SERVER));
+        self.processes.insert(API_SERVER, Process::start("kube-apiserver", &mut self.command, &self.folder)?);
+        self.ready("/readyz", 200).await
     }
 
     /// Waits until a path is answered with a status code.

@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package tools pins the program that the interop lane builds.
+package tools
+
+import _ "helm.sh/helm/v3/cmd/helm"
