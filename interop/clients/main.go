@@ -78,10 +78,13 @@ func main() {
 	r := &run{Context: ctx, config: config, namespace: "clients-" + os.Args[1], names: map[string]string{}}
 	r.input = bufio.NewReader(os.Stdin)
 	r.client = kubernetes.NewForConfigOrDie(r.protobuf())
-	// With a controller that is behind, the namespace of an earlier run may still be going away.
+	// The namespace of an earlier run may still be there, or on its way out.
 	r.until("the namespace is made", func() bool {
 		_, err := r.client.CoreV1().Namespaces().Create(r, &corev1.Namespace{
 			ObjectMeta: metav1.ObjectMeta{Name: r.namespace}}, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			_ = r.client.CoreV1().Namespaces().Delete(r, r.namespace, metav1.DeleteOptions{})
+		}
 		return err == nil
 	})
 	play(r)
