@@ -83,12 +83,14 @@ fn authorize_target(
         None => &target.name,
     };
     let method = method.as_str().to_ascii_lowercase();
+    // A namespace is in itself, as far as rights go.
+    let is_namespace = target.group.is_empty() && target.resource == "namespaces";
     let asked = Attributes {
         verb: verb.map_or(method.as_str(), |verb| verb.as_str()),
         group: &target.group,
         resource: &target.resource,
         subresource: &target.subresource,
-        namespace: &target.namespace,
+        namespace: if is_namespace { &target.name } else { &target.namespace },
         name,
         path: None,
     };

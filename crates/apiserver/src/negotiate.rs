@@ -55,11 +55,43 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 /// The media types of the `Accept` header without their parameters, the best liked first; none if it says nothing.
 pub(crate) fn media_ranges(headers: &HeaderMap) -> Vec<&str> {
+    ranges(headers).iter().map(|range| range.media).collect()
+}
+
+/// The form of a document of discovery that the client likes best: its encoding, and whether it is the aggregated one.
+///
+/// # Errors
+/// 406 if nothing that is offered is accepted.
+pub(crate) fn discovery(headers: &HeaderMap, aggregates: bool) -> Result<(Encoding, bool)> {
+    if media_ranges(headers).is_empty() {
+        return Ok((Encoding::Json, false));
+    }
+    let agree = |range: &Range<'_>| {
+        let encoding = range.encoding()?;
+        let asked = ["g", "v", "as"].map(|name| range.parameter(name));
+        match asked {
+            [None, None, None] => Some((encoding, false)),
+            [Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")] if aggregates => {
+                Some((encoding, true))
+            }
+            _ => None,
+        }
+    };
+    let refused = || {
+        let message = "only the following media types are accepted: application/json, application/yaml, \
+                       application/vnd.kubernetes.protobuf";
+        Failure::from(Status::failure(Reason::NotAcceptable, message))
+    };
+    ranges(headers).iter().find_map(agree).ok_or_else(refused)
+}
+
+/// What is accepted, the best liked first; between equals the client's order decides.
+fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let values = values.flat_map(|value| value.split(',')).filter(|value| !value.trim().is_empty());
-    let mut ranges: Vec<Range<'_>> = values.map(Range::parse).collect();
+    let mut ranges: Vec<Range<'_>> = values.map(Range::parse).filter(|range| range.quality > 0.0).collect();
     ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality));
-    ranges.iter().filter(|range| range.quality > 0.0).map(|range| range.media).collect()
+    ranges
 }
 
 /// Reads the `Accept` header.
@@ -112,12 +144,16 @@ impl<'a> Range<'a> {
         self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }
 
+    fn encoding(&self) -> Option<Encoding> {
+        match self.media {
+            "application/json" | "application/*" | "*/*" => Some(Encoding::Json),
+            "application/yaml" | "application/x-yaml" | "text/yaml" => Some(Encoding::Yaml),
+            _ => None,
+        }
+    }
+
     fn agree(&self, offer: Offer) -> Option<(Encoding, Form)> {
-        let encoding = match self.media {
-            "application/json" | "application/*" | "*/*" => Encoding::Json,
-            "application/yaml" | "application/x-yaml" | "text/yaml" if offer != Offer::Watch => Encoding::Yaml,
-            _ => return None,
-        };
+        let encoding = self.encoding().filter(|encoding| *encoding != Encoding::Yaml || offer != Offer::Watch)?;
         let Some(form) = self.parameter("as") else { return Some((encoding, Form::Whole)) };
         let version = match self.parameter("v") {
             Some("v1") => "v1",

@@ -1,12 +1,13 @@
 //! Paths that are no resources: discovery, OpenAPI, version, health, metrics.
 
-use crate::discovery::{Discovery, Document, Release, ServedKind};
+use crate::discovery::{Discovery, Document, ServedKind};
+use crate::negotiate::{Accepted, Encoding};
 use crate::openapi::{self, CustomSchema, Form, OpenApi, Published};
 use crate::respond::{self, Body, Result};
 use crate::route::Query;
 use crate::server::Server;
 use crate::space::Space;
-use crate::{builtin, crd};
+use crate::{builtin, crd, present};
 use api::{Reason, Status};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -25,11 +26,11 @@ pub(crate) async fn answer(
     head: &Parts,
     query: &Query,
 ) -> Result<Response<Body>> {
-    if head.method != Method::GET && head.method != Method::HEAD {
-        let message = "the server does not allow this method on the requested resource";
-        return Err(Status::failure(Reason::MethodNotAllowed, message).into());
-    }
     let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
+    if head.method != Method::GET && only_read(&words) {
+        let message = "the server does not allow this method on the requested resource";
+        return Err(Status::generic(Reason::MethodNotAllowed, message).into());
+    }
     Ok(match words.as_slice() {
         [] => respond::json(StatusCode::OK, &json!({"paths": paths(server, space)})),
         ["version"] => respond::json(StatusCode::OK, &version()),
@@ -44,9 +45,21 @@ pub(crate) async fn answer(
         }
         ["openid", "v1", "jwks"] => kept("application/jwk-set+json", &space.tokens.jwks()),
         ["openapi", ..] => openapi_document(server, space, &words, head, query),
-        ["api" | "apis", ..] => discovery(server, space, &words, head),
+        ["api" | "apis", ..] => discovery(server, space, &words, head)?,
         _ => respond::no_such_path(),
     })
+}
+
+/// Paths that a stock server answers for GET only, not even for HEAD; at others no method matters.
+fn only_read(words: &[&str]) -> bool {
+    matches!(words, ["api", ..] | ["apis", _, _, ..] | ["version" | ".well-known" | "openid", ..])
+}
+
+/// Whether any kind of the group is served.
+pub(crate) fn serves_group(server: &Server, space: &Space, group: &str) -> bool {
+    let custom = space.customs(server.store());
+    let mut kinds = builtin::kinds().iter().map(|row| &row.served).chain(custom.kinds().map(|kind| &kind.served));
+    kinds.any(|kind| kind.group == group)
 }
 
 /// A document that others may keep for an hour.
@@ -105,10 +118,24 @@ fn paths(server: &Server, space: &Space) -> Vec<String> {
     let builtin = builtin::kinds().iter().map(|row| row.served.api_version());
     let mut versions: Vec<String> = builtin.chain(customs.kinds().map(|kind| kind.api_version.clone())).collect();
     versions.dedup();
-    let mut paths: Vec<String> =
-        ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
-            .map(str::to_owned)
-            .into();
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/apis",
+        "/apis/",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/version",
+    ]
+    .map(str::to_owned)
+    .into();
+    for health in ["/healthz", "/livez", "/readyz"] {
+        paths.push(health.to_owned());
+        paths.extend(CHECKS.map(|check| format!("{health}/{check}")));
+    }
     for version in versions {
         match version.split_once('/') {
             Some((group, _)) => paths.extend([format!("/apis/{group}"), format!("/apis/{version}")]),
@@ -120,45 +147,33 @@ fn paths(server: &Server, space: &Space) -> Vec<String> {
     paths
 }
 
-fn discovery(server: &Server, space: &Space, words: &[&str], head: &Parts) -> Response<Body> {
-    let aggregated = aggregated(head);
+fn discovery(server: &Server, space: &Space, words: &[&str], head: &Parts) -> Result<Response<Body>> {
+    if let ["apis", group, ..] = words
+        && !serves_group(server, space, group)
+    {
+        return Ok(respond::no_such_path());
+    }
+    let (encoding, aggregated) = crate::negotiate::discovery(&head.headers, words.len() == 1)?;
+    let gzip = crate::negotiate::accepts_gzip(&head.headers);
+    let accepted = Accepted { encoding, form: crate::negotiate::Form::Whole, pretty: false, gzip };
     let address = server.0.advertised.split_once("://").map_or("", |(_, address)| address);
-    let found = with_kinds(server, space, |kinds| match (words, aggregated) {
-        (["api"], Some(release)) => Ok(kinds.aggregated_core(release)),
-        (["apis"], Some(release)) => Ok(kinds.aggregated_groups(release)),
-        (["api"], None) => Err(Some(kinds.api_versions(address))),
-        (["apis"], None) => Err(Some(kinds.api_groups())),
-        (["apis", group], _) => Err(kinds.api_group(group)),
-        (["api", version], _) => Err(kinds.api_resources("", version)),
-        (["apis", group, version], _) => Err(kinds.api_resources(group, version)),
-        _ => Err(None),
+    if aggregated {
+        let document = with_kinds(server, space, |kinds| match words {
+            ["api"] => kinds.aggregated_core(),
+            _ => kinds.aggregated_groups(),
+        });
+        return Ok(cached(&document, accepted, head));
+    }
+    let found = with_kinds(server, space, |kinds| match words {
+        ["api"] => Some(kinds.api_versions(address)),
+        ["apis"] => Some(kinds.api_groups()),
+        ["apis", group] => kinds.api_group(group),
+        ["api", version] => kinds.api_resources("", version),
+        ["apis", group, version] => kinds.api_resources(group, version),
+        _ => None,
     });
-    match (found, aggregated) {
-        (Ok(document), Some(release)) => cached(&document, release.content_type(), head),
-        (Err(Some(document)), _) => respond::json(StatusCode::OK, &document),
-        _ => respond::status(&respond::no_such_resource()),
-    }
-}
-
-/// The version of aggregated discovery that the client prefers to plain JSON.
-fn aggregated(head: &Parts) -> Option<Release> {
-    let accept = head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    for range in accept.flat_map(|value| value.split(',')) {
-        let words: Vec<&str> = range.split(';').map(str::trim).collect();
-        if !matches!(words.first(), Some(&"application/json")) {
-            continue;
-        }
-        if words.contains(&"g=apidiscovery.k8s.io") && words.contains(&"as=APIGroupDiscoveryList") {
-            match words.iter().find_map(|word| word.strip_prefix("v=")) {
-                Some("v2") => return Some(Release::V2),
-                Some("v2beta1") => return Some(Release::V2Beta1),
-                _ => {}
-            }
-        } else {
-            return None;
-        }
-    }
-    None
+    let found = found.ok_or_else(respond::no_such_resource)?;
+    Ok(present::document(accepted, StatusCode::OK, found.to_string()))
 }
 
 /// Whether the client has the document already.
@@ -168,20 +183,25 @@ fn holds(document: &Document, head: &Parts) -> bool {
     tags.into_iter().any(|tag| tag == document.etag || tag == "*")
 }
 
-/// A document that clients keep: 304 if they have it already.
-fn cached(document: &Document, content_type: &'static str, head: &Parts) -> Response<Body> {
+/// Aggregated discovery, which clients keep: 304 if they have it already.
+fn cached(document: &Document, accepted: Accepted, head: &Parts) -> Response<Body> {
     let mut response = if holds(document, head) {
-        respond::answer(StatusCode::NOT_MODIFIED, content_type, "")
+        empty(StatusCode::NOT_MODIFIED)
     } else {
-        respond::answer(StatusCode::OK, content_type, document.body.clone())
+        let mut response = present::document(accepted, StatusCode::OK, document.body.clone());
+        let media = match accepted.encoding {
+            Encoding::Json => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            Encoding::Yaml => "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        };
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        response
     };
     let headers = response.headers_mut();
     if let Ok(etag) = HeaderValue::from_str(&document.etag) {
         headers.insert(header::ETAG, etag);
     }
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
-    response
+    varying(response, &["Accept"])
 }
 
 fn openapi_document(server: &Server, space: &Space, words: &[&str], head: &Parts, query: &Query) -> Response<Body> {

@@ -366,6 +366,9 @@ impl Server {
         let Admitted { space, identity, query, asked } = self.admit(name, identity, &head)?;
         let (target, kind, verb) = match asked {
             Asked::Path(path) => return paths::answer(self, &space, &path, &head, &query).await,
+            Asked::Resource(target, None) if !paths::serves_group(self, &space, &target.group) => {
+                return Ok(respond::no_such_path());
+            }
             Asked::Resource(_, None) => return Err(respond::no_such_resource()),
             Asked::Resource(target, Some((kind, verb))) => (target, kind, verb),
         };

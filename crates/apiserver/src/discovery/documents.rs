@@ -37,32 +37,12 @@ pub(crate) fn hex_digest(bytes: &[u8]) -> String {
     })
 }
 
-/// Versions of the API of aggregated discovery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Release {
-    /// Asked by clients since 1.30.
-    V2,
-    /// Asked by clients from 1.26 to 1.36.
-    V2Beta1,
-}
-
-impl Release {
-    /// As `v=` of the media type has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Release::V2 => "v2",
-            Release::V2Beta1 => "v2beta1",
-        }
-    }
-
-    /// Media type of the answer.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Release::V2 => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-            Release::V2Beta1 => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-        }
-    }
-}
+/// Versions whose hash a stock server tells although it stores others: it wrote them in an earlier release.
+const HASHED_AT: [(&str, &str, &str); 3] = [
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy", "admissionregistration.k8s.io/v1beta1"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding", "admissionregistration.k8s.io/v1beta1"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", "apiextensions.k8s.io/v1beta1"),
+];
 
 struct Group<'a> {
     name: &'a str,
@@ -136,22 +116,26 @@ impl<'a> Discovery<'a> {
             resources.push(resource_document(kind));
             resources.extend(kind.subresources.iter().map(|sub| subresource_document(kind, sub)));
         }
-        Some(json!({
+        let mut list = json!({
             "kind": "APIResourceList",
-            "apiVersion": "v1",
             "groupVersion": group.api_version(version.name),
             "resources": resources,
-        }))
+        });
+        // The list of the core group has never said it.
+        if !group.name.is_empty() {
+            list["apiVersion"] = "v1".into();
+        }
+        Some(list)
     }
 
     /// Aggregated `/api`: the core group only.
-    pub fn aggregated_core(&self, release: Release) -> Document {
-        aggregated(self.groups.iter().filter(|group| group.name.is_empty()), release)
+    pub fn aggregated_core(&self) -> Document {
+        aggregated(self.groups.iter().filter(|group| group.name.is_empty()))
     }
 
     /// Aggregated `/apis`: every other group.
-    pub fn aggregated_groups(&self, release: Release) -> Document {
-        aggregated(self.named_groups(), release)
+    pub fn aggregated_groups(&self) -> Document {
+        aggregated(self.named_groups())
     }
 
     fn named_groups(&self) -> impl Iterator<Item = &Group<'a>> {
@@ -197,7 +181,7 @@ fn resource_document(kind: &ServedKind) -> Value {
         document.insert("categories".into(), kind.categories.iter().map(|name| &**name).collect());
     }
     if !kind.stored_as.is_empty() {
-        document.insert("storageVersionHash".into(), storage_version_hash(&kind.stored_as, &kind.kind).into());
+        document.insert("storageVersionHash".into(), storage_version_hash(kind).into());
     }
     document.into()
 }
@@ -220,12 +204,14 @@ fn subresource_document(kind: &ServedKind, sub: &Subresource) -> Value {
 
 /// Clients compare it to see whether what is stored must be migrated: base64 of the first eight bytes of the SHA-256 of
 /// `GROUP/VERSION/KIND`.
-fn storage_version_hash(stored_as: &str, kind: &str) -> String {
+fn storage_version_hash(kind: &ServedKind) -> String {
+    let earlier = HASHED_AT.iter().find(|(group, name, _)| *group == kind.group && *name == kind.kind);
+    let stored_as = earlier.map_or(&*kind.stored_as, |(.., stored_as)| stored_as);
     let slash = if stored_as.contains('/') { "" } else { "/" };
-    STANDARD.encode(&Sha256::digest(format!("{slash}{stored_as}/{kind}"))[..8])
+    STANDARD.encode(&Sha256::digest(format!("{slash}{stored_as}/{}", kind.kind))[..8])
 }
 
-fn aggregated<'a>(groups: impl Iterator<Item = &'a Group<'a>>, release: Release) -> Document {
+fn aggregated<'a>(groups: impl Iterator<Item = &'a Group<'a>>) -> Document {
     let items: Vec<Value> = groups
         .map(|group| {
             let metadata = if group.name.is_empty() { json!({}) } else { json!({"name": group.name}) };
@@ -238,7 +224,7 @@ fn aggregated<'a>(groups: impl Iterator<Item = &'a Group<'a>>, release: Release)
         .collect();
     Document::json(&json!({
         "kind": "APIGroupDiscoveryList",
-        "apiVersion": format!("apidiscovery.k8s.io/{}", release.as_str()),
+        "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {},
         "items": items,
     }))
@@ -318,19 +304,9 @@ mod tests {
         for kinds in [served.clone(), served.into_iter().rev().collect()] {
             let discovery = Discovery::of(kinds);
             let parsed = |document: Document| serde_json::from_slice::<Value>(&document.body).unwrap();
-            assert_eq!(parsed(discovery.aggregated_core(Release::V2)), recorded["api"]);
-            assert_eq!(parsed(discovery.aggregated_groups(Release::V2)), recorded["apis"]);
+            assert_eq!(parsed(discovery.aggregated_core()), recorded["api"]);
+            assert_eq!(parsed(discovery.aggregated_groups()), recorded["apis"]);
         }
-    }
-
-    #[test]
-    fn beta_differs_by_its_name() {
-        let discovery = Discovery::of(builtin::kinds().iter().map(|kind| &kind.served));
-        let (new, old) = (discovery.aggregated_groups(Release::V2), discovery.aggregated_groups(Release::V2Beta1));
-        assert_ne!(new.etag, old.etag);
-        let old: Value = serde_json::from_slice(&old.body).unwrap();
-        assert_eq!(old["apiVersion"], "apidiscovery.k8s.io/v2beta1");
-        assert_eq!(old["items"], serde_json::from_slice::<Value>(&new.body).unwrap()["items"]);
     }
 
     #[test]

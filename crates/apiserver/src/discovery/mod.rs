@@ -5,6 +5,6 @@ mod served;
 mod version;
 
 pub(crate) use documents::hex_digest;
-pub use documents::{Discovery, Document, Release};
+pub use documents::{Discovery, Document};
 pub use served::{ServedKind, Subresource, Text, Verb, Verbs};
 pub use version::compare_versions;
