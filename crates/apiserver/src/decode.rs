@@ -1,5 +1,6 @@
 //! Request bodies, read into a JSON tree: JSON, YAML and Kubernetes protobuf.
 
+use crate::problems;
 use crate::respond::Result;
 use crate::syntax;
 use api::{Reason, Status};
@@ -21,7 +22,8 @@ const DEPTH_MAX: usize = 120;
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
     pub(crate) value: Value,
-    /// Paths of keys that were written twice (the last one counts), as `duplicate field "spec.a"`.
+    /// Paths of keys that were written twice (the last one counts), as `duplicate field "spec.a"`; of YAML one text
+    /// that has the lines of all.
     pub(crate) duplicates: Vec<String>,
 }
 
@@ -141,21 +143,34 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Decoded, String> {
     }
 }
 
-/// Reads YAML of one document. Keys that are written twice are an error there, whatever the client asked.
+/// Reads YAML of one document. What is written twice is told of in one text, as YAML's reader in a stock server has it.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
-    let mut budget = serde_saphyr::Budget::default();
-    budget.max_depth = DEPTH_MAX;
-    let options = serde_saphyr::options! { with_snippet: false, budget: Some(budget) };
-    match serde_saphyr::from_slice_with_options::<Owned>(bytes, options) {
-        Ok(Owned(value)) => Ok(Decoded { value, duplicates: Vec::new() }),
+    match from_yaml::<Owned>(bytes) {
+        Ok(Owned { value, duplicates: false }) => Ok(Decoded { value, duplicates: Vec::new() }),
+        Ok(Owned { value, .. }) => Ok(Decoded { value, duplicates: Vec::from_iter(problems::repeated_keys(bytes)) }),
         Err(error) => Err(format!("yaml: {error}")),
     }
+}
+
+/// Reads YAML of one document into something else. Of keys that are written twice, each is read.
+pub(crate) fn from_yaml<T: de::DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_saphyr::Error> {
+    let mut budget = serde_saphyr::Budget::default();
+    budget.max_depth = DEPTH_MAX;
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        budget: Some(budget),
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+    };
+    serde_saphyr::from_slice_with_options(bytes, options)
 }
 
 /// Reads an applied configuration: YAML, which most clients write as JSON.
 pub(crate) fn configuration(bytes: &[u8]) -> Result<Decoded, String> {
     match bytes.first() {
-        Some(b'{') => json(bytes).or_else(|_| yaml(bytes)),
+        Some(b'{') => match json(bytes) {
+            Ok(decoded) if decoded.duplicates.is_empty() => Ok(decoded),
+            _ => yaml(bytes),
+        },
         _ => yaml(bytes),
     }
 }
@@ -168,104 +183,33 @@ fn protobuf(bytes: &[u8]) -> Result<Decoded, String> {
 }
 
 /// A tree read without a place to tell duplicates to.
-struct Owned(Value);
+struct Owned {
+    value: Value,
+    /// Whether keys are written twice.
+    duplicates: bool,
+}
 
 impl<'de> de::Deserialize<'de> for Owned {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Tree { at: None, duplicates: &mut Vec::new() }.deserialize(deserializer).map(Self)
-    }
-}
-
-/// Sorts paths of a JSON body by where they are in it. A body that is no JSON, or is a patch, leaves them as they are.
-pub(crate) fn by_place(bytes: &[u8], paths: &mut [String]) {
-    let mut found = Vec::new();
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    if (Places { at: None, found: &mut found, wanted: paths }).deserialize(&mut reader).is_ok() {
-        paths.sort_by_key(|path| found.iter().position(|held| held == path).unwrap_or(usize::MAX));
-    }
-}
-
-/// Notes which of the wanted paths are met, in order.
-struct Places<'a> {
-    at: Option<&'a At<'a>>,
-    found: &'a mut Vec<String>,
-    wanted: &'a [String],
-}
-
-impl<'de> DeserializeSeed<'de> for Places<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Places<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        for index in 0.. {
-            let at = At { above: self.at, step: Step::Index(index) };
-            if items.next_element_seed(Places { at: Some(&at), found: self.found, wanted: self.wanted })?.is_none() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(key) = members.next_key::<String>()? {
-            let here = path(self.at, &key);
-            if self.wanted.contains(&here) {
-                self.found.push(here);
-            }
-            let at = At { above: self.at, step: Step::Key(&key) };
-            members.next_value_seed(Places { at: Some(&at), found: self.found, wanted: self.wanted })?;
-        }
-        Ok(())
+        let mut duplicates = Vec::new();
+        let value = Tree { at: None, duplicates: &mut duplicates }.deserialize(deserializer)?;
+        Ok(Self { value, duplicates: !duplicates.is_empty() })
     }
 }
 
 /// Where the reader is, as a list that lives on the stack: paths are only written out for duplicates.
-struct At<'a> {
-    above: Option<&'a At<'a>>,
-    step: Step<'a>,
+pub(crate) struct At<'a> {
+    pub(crate) above: Option<&'a At<'a>>,
+    pub(crate) step: Step<'a>,
 }
 
-enum Step<'a> {
+pub(crate) enum Step<'a> {
     Key(&'a str),
     Index(usize),
 }
 
-fn path(at: Option<&At<'_>>, key: &str) -> String {
+/// A key below a place, as a path.
+pub(crate) fn path(at: Option<&At<'_>>, key: &str) -> String {
     let Some(at) = at else { return key.to_owned() };
     let above = match at.step {
         Step::Key(name) => path(at.above, name),
@@ -350,7 +294,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
             let at = At { above: self.at, step: Step::Key(&key) };
             let value = members.next_value_seed(Tree { at: Some(&at), duplicates: self.duplicates })?;
             if map.contains_key(&key) && self.duplicates.len() < DUPLICATES_MAX {
-                let text = format!("duplicate field {:?}", path(self.at, &key));
+                let text = problems::duplicate(&path(self.at, &key));
                 self.duplicates.push(text);
             }
             map.insert(key, value);
@@ -373,13 +317,6 @@ mod tests {
     }
 
     #[test]
-    fn paths_in_the_order_of_the_body() {
-        let mut paths: Vec<String> = ["bar", "metadata.foo", "spec.a[1].b"].map(str::to_owned).into();
-        by_place(br#"{"spec":{"a":[{},{"b":1}]},"metadata":{"foo":1},"bar":2}"#, &mut paths);
-        assert_eq!(paths, ["spec.a[1].b", "metadata.foo", "bar"]);
-    }
-
-    #[test]
     fn reads_yaml() {
         let text = b"a: 1\nb: [true, ~, 'x', \"1\", 1.5, 0755]\nc:\n  d: |\n    two\n    lines\n";
         let decoded = yaml(text).unwrap();
@@ -387,7 +324,7 @@ mod tests {
         assert_eq!(decoded.value["b"][3], "1");
         assert_eq!(decoded.value["c"]["d"], "two\nlines\n");
         let deep = "[".repeat(5000);
-        for bad in [deep.as_str(), "a: [", "a: 1\na: 2\n", "a: &x [*x]"] {
+        for bad in [deep.as_str(), "a: [", "a: &x [*x]"] {
             assert!(yaml(bad.as_bytes()).is_err(), "{bad}");
         }
     }

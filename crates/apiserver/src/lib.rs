@@ -36,6 +36,7 @@ mod own_service;
 mod paths;
 mod present;
 mod priorities;
+mod problems;
 mod random;
 mod registry;
 mod respond;

@@ -271,7 +271,7 @@ fn typed(kind: &str, query: &Query, mut body: Value, duplicates: Vec<String>) ->
     let unknown = machinery::schema::decode(&mut body, &schema);
     let unknown = unknown.map_err(|error| Status::bad_request(error.message(kind, "v1")))?;
     let problems: Vec<String> =
-        duplicates.into_iter().chain(unknown.into_iter().map(|path| format!("unknown field {path:?}"))).collect();
+        duplicates.into_iter().chain(unknown.iter().map(|path| crate::problems::unknown(path))).collect();
     if query.get("fieldValidation") == Some("Strict") && !problems.is_empty() {
         let strict = problems.join(", ");
         let message =

@@ -12,12 +12,13 @@ use serde_json::Value;
 pub(crate) struct Selection {
     labels: Selector,
     fields: FieldSelector,
-    /// JSON pointer of each field of `fields`; `None` for name and namespace, which the key has.
-    paths: Vec<(String, Option<String>)>,
+    /// JSON pointers of each field of `fields`, of which the first with a value counts; `None` for name and namespace,
+    /// which the key has.
+    paths: Vec<(String, Option<Vec<String>>)>,
 }
 
 /// Fields that a selector may name beside `metadata.name` and `metadata.namespace`, by collection, as the stock server
-/// has them. A field without a slash is its own path.
+/// has them: `name=path|path`, where the first path with a value counts. A field without paths is its own.
 const FIELDS: [(&str, &[&str]); 12] = [
     ("certificatesigningrequests.certificates.k8s.io", &["spec.signerName"]),
     (
@@ -33,7 +34,7 @@ const FIELDS: [(&str, &[&str]); 12] = [
             "reason",
             "reportingComponent",
             "reportingController=reportingComponent",
-            "source=source.component",
+            "source=source.component|reportingComponent",
             "type",
             "regarding.apiVersion=involvedObject.apiVersion",
             "regarding.fieldPath=involvedObject.fieldPath",
@@ -85,7 +86,8 @@ impl Selection {
                 field => {
                     let offered = path_of(kind, field);
                     let refused = || Status::bad_request(not_offered(kind, field));
-                    Some(format!("/{}", offered.ok_or_else(refused)?.replace('.', "/")))
+                    let pointer = |path: &str| format!("/{}", path.replace('.', "/"));
+                    Some(offered.ok_or_else(refused)?.split('|').map(pointer).collect())
                 }
             };
             paths.push((required.field.clone(), path));
@@ -136,7 +138,10 @@ impl Selection {
             .iter()
             .map(|(field, path)| match path {
                 None => (field.as_str(), key_field(entry, field).to_owned()),
-                Some(path) => (field.as_str(), text(object.pointer(path))),
+                Some(paths) => {
+                    let mut texts = paths.iter().map(|path| text(object.pointer(path)));
+                    (field.as_str(), texts.find(|text| !text.is_empty()).unwrap_or_default())
+                }
             })
             .collect();
         self.fields.matches(|field| texts.iter().find(|(held, _)| *held == field).map_or("", |(_, text)| text))
@@ -175,7 +180,7 @@ fn text(value: Option<&Value>) -> String {
     }
 }
 
-/// The path of a field that a selector may name.
+/// The paths of a field that a selector may name.
 fn path_of(kind: &Kind, field: &str) -> Option<String> {
     if let Some(custom) = &kind.custom {
         return custom.selectable.iter().find(|path| *path == field).cloned();

@@ -68,9 +68,7 @@ pub(super) fn establish(definition: &mut Object, others: &[Names], now: Timestam
     if !status.is_object() {
         *status = json!({});
     }
-    let held = status["conditions"].take();
-    let mut conditions: Vec<Condition> = serde_json::from_value(held).unwrap_or_default();
-    let was_established = conditions.iter().any(|held| held.type_ == "Established" && held.is_true());
+    let was_established = condition(status, "Established").is_some_and(|held| held["status"] == "True");
     let names = match conflict(&Names::read(&spec["names"]), others) {
         None => {
             status["acceptedNames"] = spec["names"].clone();
@@ -84,7 +82,7 @@ pub(super) fn establish(definition: &mut Object, others: &[Names], now: Timestam
         }
     };
     let accepted = names.is_true();
-    set_condition(&mut conditions, names, now);
+    put_condition(status, names, now);
     // What was established stays so: its objects must not become unreachable because of a bad edit.
     let established = if accepted || was_established {
         let message = "the initial names have been accepted";
@@ -92,24 +90,43 @@ pub(super) fn establish(definition: &mut Object, others: &[Names], now: Timestam
     } else {
         Condition::new("Established", ConditionStatus::False, "NotAccepted", "not all names are accepted")
     };
-    set_condition(&mut conditions, established, now);
-    if deleting && !conditions.iter().any(|held| held.type_ == "Terminating") {
+    put_condition(status, established, now);
+    if deleting && condition(status, "Terminating").is_none() {
         let message = "CustomResource deletion is in progress";
         let reason = "InstanceDeletionInProgress";
-        set_condition(&mut conditions, Condition::new("Terminating", ConditionStatus::True, reason, message), now);
+        put_condition(status, Condition::new("Terminating", ConditionStatus::True, reason, message), now);
     }
-    status["conditions"] = json!(conditions);
     remember_stored(status, &spec);
 }
 
 /// Says that all objects of a definition that is being deleted are gone.
 pub(super) fn emptied(definition: &mut Object, now: Timestamp) {
     let Some(status) = definition.0.get_mut("status") else { return };
-    let mut conditions: Vec<Condition> = serde_json::from_value(status["conditions"].take()).unwrap_or_default();
     let condition =
         Condition::new("Terminating", ConditionStatus::False, "InstanceDeletionCompleted", "removed all instances");
+    put_condition(status, condition, now);
+}
+
+fn condition<'a>(status: &'a Value, type_: &str) -> Option<&'a Value> {
+    status["conditions"].as_array()?.iter().find(|held| held["type"] == type_)
+}
+
+/// Puts a condition among those that are there. Others stay as whoever wrote them has written them, whatever that is.
+fn put_condition(status: &mut Value, condition: Condition, now: Timestamp) {
+    if !status["conditions"].is_array() {
+        status["conditions"] = json!([]);
+    }
+    let Value::Array(list) = &mut status["conditions"] else { return };
+    let index = list.iter().position(|held| held["type"] == condition.type_.as_str());
+    let held = index.and_then(|index| serde_json::from_value(list[index].clone()).ok());
+    let mut conditions: Vec<Condition> = held.into_iter().collect();
     set_condition(&mut conditions, condition, now);
-    status["conditions"] = json!(conditions);
+    for condition in conditions {
+        match index {
+            Some(index) => list[index] = json!(condition),
+            None => list.push(json!(condition)),
+        }
+    }
 }
 
 /// Adds the storage version to those in which objects may be stored.
@@ -206,5 +223,15 @@ mod tests {
         establish(&mut object, &[Names::read(&json!({"kind": "Bar"}))], Timestamp::from_seconds(3));
         assert_eq!(object.pointer("/status/acceptedNames/kind"), Some(&json!("Foo")));
         assert_eq!(object.pointer("/status/storedVersions"), Some(&json!(["v1"])));
+    }
+
+    #[test]
+    fn the_conditions_of_others_are_left_alone() {
+        let mut object = definition(json!({"plural": "foos", "kind": "Foo"}));
+        let odd = json!({"type": "", "status": "", "lastTransitionTime": null, "message": "updated"});
+        object.0.insert("status".into(), json!({"conditions": [odd]}));
+        establish(&mut object, &[], Timestamp::from_seconds(1));
+        assert_eq!(object.pointer("/status/conditions/0"), Some(&odd));
+        assert_eq!(object.pointer("/status/conditions").unwrap().as_array().map(Vec::len), Some(3));
     }
 }

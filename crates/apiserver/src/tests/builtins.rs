@@ -316,3 +316,52 @@ async fn the_service_of_the_api_comes_back() {
     world.delete(path).await.is(200);
     world.get(path).await.is(200);
 }
+
+#[tokio::test]
+async fn what_is_written_twice_in_yaml() {
+    let world = World::new();
+    let yaml = [("content-type", "application/yaml")];
+    let twice = "metadata:\n  name: twice\ndata:\n  a: '1'\n  a: '2'\n";
+    let strict = world.raw("POST", &format!("{CONFIG_MAPS}?fieldValidation=Strict"), &yaml, twice).await;
+    let told = "strict decoding error: yaml: unmarshal errors:\n  line 5: key \"a\" already set in map";
+    strict.fails(400, "BadRequest", told);
+    let made = world.raw("POST", CONFIG_MAPS, &yaml, twice).await;
+    assert_eq!(made.warnings, ["299 - \"line 5: key \\\"a\\\" already set in map\""]);
+    assert_eq!(made.is(201)["data"]["a"], "2");
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    let path = format!("{CONFIG_MAPS}/twice?fieldManager=m&force=true");
+    let config = format!("apiVersion: v1\nkind: ConfigMap\n{twice}");
+    let strict = world.raw("PATCH", &format!("{path}&fieldValidation=Strict"), &apply, config.clone()).await;
+    let told =
+        "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 7: key \"a\"";
+    strict.fails(400, "BadRequest", told);
+    let applied = world.raw("PATCH", &path, &apply, config.clone()).await;
+    assert_eq!(applied.warnings, ["299 - \"line 7: key \\\"a\\\" already set in map\""]);
+    applied.is(200);
+}
+
+#[tokio::test]
+async fn unknown_and_duplicate_fields_in_the_order_of_the_body() {
+    let world = World::new();
+    let body = r#"{"metadata": {"name": "d"}, "spec": {"odd": {"x": 1, "x": 2}, "replicas": 2, "replicas": 3}}"#;
+    let path = "/apis/apps/v1/namespaces/default/deployments?fieldValidation=Strict";
+    let told = "strict decoding error: unknown field \"spec.odd\", duplicate field \"spec.replicas\"";
+    world.raw("POST", path, &[], body).await.fails(400, "BadRequest", told);
+}
+
+#[tokio::test]
+async fn events_by_their_source() {
+    let world = World::new();
+    let event = json!({"metadata": {"name": "e"}, "regarding": {"namespace": "default"}, "type": "Normal",
+        "reason": "r", "action": "a", "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "c",
+        "reportingInstance": "c-1"});
+    world.post("/apis/events.k8s.io/v1/namespaces/default/events", event).await.is(201);
+    for (group, selector, found) in [
+        ("api/v1", "source%3Dc", 1),
+        ("api/v1", "source%3Dd", 0),
+        ("apis/events.k8s.io/v1", "reportingController%3Dc", 1),
+    ] {
+        let list = world.get(&format!("/{group}/namespaces/default/events?fieldSelector={selector}")).await.is(200);
+        assert_eq!(list["items"].as_array().map_or(0, Vec::len), found, "{group} {selector}");
+    }
+}

@@ -3,6 +3,7 @@
 
 use crate::admission::policies;
 use crate::options::FieldValidation;
+use crate::problems;
 use crate::registry::Kind;
 use crate::respond::Result;
 use api::{Cause, Object, Status};
@@ -10,7 +11,7 @@ use machinery::{defaulting, schema, validation};
 use serde_json::Value;
 
 /// Drops fields that the schema does not know, and refuses values of a wrong type. Says what is unknown in warnings, or
-/// refuses it, as the client asked. `order` brings paths into the order in which the client wrote them.
+/// refuses it, as the client asked. `order` brings problems into the order in which the client wrote what they tell of.
 pub(super) fn check(
     kind: &Kind,
     object: &mut Object,
@@ -20,14 +21,18 @@ pub(super) fn check(
 ) -> Result<Vec<String>> {
     let mut problems = duplicates;
     problems.dedup();
-    let mut unknown = unknown(kind, object)?;
-    if unknown.len() > 1 && kind.custom.is_none() {
-        order(&mut unknown);
+    let unknown = unknown(kind, object)?;
+    if kind.custom.is_none() {
+        // What is unknown is not read any further.
+        problems.retain(|problem| !unknown.iter().any(|path| is_below(problem, path)));
     }
-    problems.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
+    problems.extend(unknown.iter().map(|path| problems::unknown(path)));
+    if problems.len() > 1 && kind.custom.is_none() {
+        order(&mut problems);
+    }
     match validation {
         FieldValidation::Ignore => Ok(Vec::new()),
-        FieldValidation::Warn => Ok(problems),
+        FieldValidation::Warn => Ok(problems.iter().flat_map(|problem| problems::warnings(problem)).collect()),
         FieldValidation::Strict if problems.is_empty() => Ok(Vec::new()),
         FieldValidation::Strict => {
             let served = &kind.served;
@@ -40,6 +45,13 @@ pub(super) fn check(
             Err(Status::bad_request(message).into())
         }
     }
+}
+
+/// Whether a field that is written twice is the one at a path, or below it.
+fn is_below(problem: &str, path: &str) -> bool {
+    let duplicate = problems::duplicate(path);
+    let Some(rest) = duplicate.strip_suffix('"').and_then(|start| problem.strip_prefix(start)) else { return false };
+    rest.starts_with(['"', '.', '['])
 }
 
 /// Drops what the kind does not know, and answers its paths.

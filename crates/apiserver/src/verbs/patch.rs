@@ -5,7 +5,8 @@ use super::write::{self, Decided, Draft, Part};
 use crate::call::Call;
 use crate::decode;
 use crate::negotiate::{Offer, negotiate};
-use crate::options::{WriteOptions, cause, invalid};
+use crate::options::{FieldValidation, WriteOptions, cause, invalid};
+use crate::problems;
 use crate::respond::{Body, Failure, Result};
 use api::{Object, Reason, Status};
 use http::Response;
@@ -54,7 +55,7 @@ impl Patch {
                     Status::bad_request(format!("error decoding YAML: error converting YAML to JSON: {why}"))
                 })?;
                 match decoded.value {
-                    Value::Object(map) => Ok((Self::Apply(Object(map)), Vec::new())),
+                    Value::Object(map) => Ok((Self::Apply(Object(map)), decoded.duplicates)),
                     _ => Err(Status::bad_request("the applied configuration is not an object").into()),
                 }
             }
@@ -96,7 +97,7 @@ pub(crate) async fn patch(call: &Call, part: Part) -> Result<Response<Body>> {
     let options = WriteOptions::read("PatchOptions", &call.query, &call.headers)?;
     let (patch, duplicates) = Patch::read(call)?;
     if let Patch::Apply(config) = &patch {
-        let written = apply(call, part, &options, config).await?;
+        let written = apply(call, part, &options, config, &duplicates).await?;
         return finish(call, accepted, written).await;
     }
     if call.query.has("force") {
@@ -116,7 +117,13 @@ pub(crate) async fn patch(call: &Call, part: Part) -> Result<Response<Body>> {
 }
 
 /// Server-side apply.
-async fn apply(call: &Call, part: Part, options: &WriteOptions, config: &Object) -> Result<write::Written> {
+async fn apply(
+    call: &Call,
+    part: Part,
+    options: &WriteOptions,
+    config: &Object,
+    duplicates: &[String],
+) -> Result<write::Written> {
     if call.query.get("fieldManager").is_none() {
         let cause = cause("FieldValueRequired", "fieldManager", "Required value: is required for apply patch");
         return Err(invalid("PatchOptions", vec![cause]));
@@ -135,7 +142,20 @@ async fn apply(call: &Call, part: Part, options: &WriteOptions, config: &Object)
     let applied = |live: Option<&Object>| -> Result<Object> {
         let writer = write::writer(call, options, &reset);
         let result = machinery::apply::apply(live, config, &writer, options.force, call.kind.schema().as_ref());
-        result.map_err(|error| error.status().into())
+        let object = result.map_err(|error| Failure::from(error.status()))?;
+        for duplicate in duplicates {
+            match options.validation {
+                FieldValidation::Ignore => {}
+                FieldValidation::Warn => {
+                    problems::warnings(duplicate).into_iter().for_each(|line| call.warnings.add(line))
+                }
+                FieldValidation::Strict => {
+                    let why = format!("error strict decoding YAML: error converting YAML to JSON: {duplicate}");
+                    return Err(Status::bad_request(why).into());
+                }
+            }
+        }
+        Ok(object)
     };
     let Some(live) = call.held(&call.key(&call.target.name)) else {
         call.settle(call.store().head()).await?;

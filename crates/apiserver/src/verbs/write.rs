@@ -9,7 +9,7 @@ use crate::options::{FieldValidation, WriteOptions};
 use crate::registry::Rules;
 use crate::respond::{Failure, Result};
 use crate::route::Verb;
-use crate::{Entry, certificates, crd, decode, encode, present, random};
+use crate::{Entry, certificates, crd, decode, encode, present, problems, random};
 use api::{Object, Status};
 use machinery::apply::{FieldSet, Writer};
 use serde_json::{Map, Value};
@@ -69,7 +69,11 @@ pub(crate) fn draft(
         );
         return Err(Status::bad_request(message).into());
     }
-    let order = |paths: &mut Vec<String>| decode::by_place(&call.body, paths);
+    // What a patch is made into has no order that a client wrote.
+    let order = |problems: &mut Vec<String>| match call.verb {
+        Verb::Patch => {}
+        _ => problems::by_place(&call.body, problems),
+    };
     for warning in fields::check(&call.kind, &mut object, duplicates, validation, order)? {
         call.warnings.add(warning);
     }
