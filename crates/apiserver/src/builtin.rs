@@ -98,10 +98,11 @@ pub fn schemas() -> &'static Arc<Schemas> {
     &SCHEMAS
 }
 
-/// Decodes protobuf bodies of built-in kinds, and of what clients send with them (`DeleteOptions`).
+/// Reads and writes protobuf bodies of built-in kinds, and of what goes with them (`DeleteOptions`, `Status`).
 pub fn transcoder() -> &'static Transcoder {
     static TRANSCODER: LazyLock<Transcoder> = LazyLock::new(|| {
         let table = inflate(include_bytes!("../data/wire.txt.z"));
+        let table = [table.trim_end(), machinery::protobuf::METADATA_MESSAGES].concat();
         Transcoder::new(&table).expect("the generator writes tables of this form")
     });
     &TRANSCODER
@@ -267,6 +268,9 @@ mod tests {
         assert!(bodies.len() > 200);
         for (body, wanted) in bodies {
             let decoded = transcoder().decode(&body).unwrap_or_else(|error| panic!("{error}: {wanted}"));
+            let again = transcoder().encode(&decoded.0).unwrap_or_else(|| panic!("no message: {wanted}"));
+            let again = transcoder().decode(&again).unwrap_or_else(|error| panic!("{error}: {wanted}"));
+            assert_eq!(without_nulls(Value::Object(again.0)), wanted);
             assert_eq!(without_nulls(Value::Object(decoded.0)), wanted);
         }
     }

@@ -3,6 +3,7 @@
 use crate::authz::authorize;
 use crate::header::Header;
 use crate::identity::{Attributes, Identity};
+use crate::negotiate::{Accepted, Offer, negotiate};
 use crate::rbac::inherited::Inherited;
 use crate::registry::Kind;
 use crate::respond::{Failure, Result};
@@ -90,6 +91,14 @@ impl Call {
         }
         self.settle(self.store().head()).await?;
         Err(self.not_found().into())
+    }
+
+    /// The form of the answer that the client asked for.
+    ///
+    /// # Errors
+    /// 406 if it accepts none that there is.
+    pub(crate) fn negotiate(&self, offer: Offer) -> Result<Accepted> {
+        negotiate(&self.headers, self.query.flag("pretty") && offer != Offer::Watch, offer, &self.kind)
     }
 
     /// 404 for the object of the path.

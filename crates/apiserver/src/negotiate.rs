@@ -1,5 +1,6 @@
 //! Which form of an answer the client asked for: the `Accept` header.
 
+use crate::registry::Kind;
 use crate::respond::{Failure, Result};
 use api::{Reason, Status};
 use http::HeaderMap;
@@ -10,6 +11,8 @@ use http::header;
 pub(crate) enum Encoding {
     Json,
     Yaml,
+    /// With the envelope of Kubernetes.
+    Protobuf,
 }
 
 /// What is written of an object or list.
@@ -94,11 +97,11 @@ fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
     ranges
 }
 
-/// Reads the `Accept` header.
+/// Reads the `Accept` header of a request to a kind.
 ///
 /// # Errors
 /// 406 if nothing that is offered is accepted.
-pub(crate) fn negotiate(headers: &HeaderMap, pretty: bool, offer: Offer) -> Result<Accepted> {
+pub(crate) fn negotiate(headers: &HeaderMap, pretty: bool, offer: Offer, kind: &Kind) -> Result<Accepted> {
     let gzip = accepts_gzip(headers);
     let agreed = |(encoding, form)| Accepted { encoding, form, pretty, gzip };
     let values: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -107,22 +110,79 @@ pub(crate) fn negotiate(headers: &HeaderMap, pretty: bool, offer: Offer) -> Resu
     }
     let mut ranges: Vec<Range<'_>> = values.iter().flat_map(|value| value.split(',')).map(Range::parse).collect();
     ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality)); // stable: the client's order decides between equals
-    ranges
-        .iter()
-        .filter(|range| range.quality > 0.0)
-        .find_map(|range| range.agree(offer))
-        .map(agreed)
-        .ok_or_else(refused)
+    let custom = kind.custom.is_some();
+    // A stock server looks twice: when it chooses a route, which custom kinds do not have, and when it answers.
+    if !custom && !ranges.iter().any(|range| range.media == "*/*" || MEDIA.contains(&range.media)) {
+        return Err(no_route(offer));
+    }
+    let found = ranges.iter().filter(|range| range.quality > 0.0).find_map(|range| range.agree(offer, custom));
+    let (encoding, form) = found.ok_or_else(|| not_acceptable(offer))?;
+    match (form, offer) {
+        (Form::Metadata(_), Offer::Object) if ranges.iter().any(|range| range.asks_for(METADATA_LIST)) => {
+            let name = go_type(kind, false);
+            Err(refused(format!("you requested {METADATA_LIST}, but the requested object is not a list ({name})")))
+        }
+        (Form::Metadata(_), Offer::List) if ranges.iter().any(|range| range.asks_for(METADATA)) => {
+            let name = go_type(kind, true);
+            Err(refused(format!("you requested {METADATA}, but the requested object is a list ({name})")))
+        }
+        agreement => Ok(agreed((encoding, agreement.0))),
+    }
+}
+
+const METADATA: &str = "PartialObjectMetadata";
+const METADATA_LIST: &str = "PartialObjectMetadataList";
+
+/// What is served, and what routes say of it.
+const MEDIA: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const STREAMS: [&str; 2] = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+
+/// Whether a failure is told in protobuf: that is what the client asked for first.
+pub(crate) fn wants_protobuf(headers: &HeaderMap) -> bool {
+    let Some(accept) = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()) else { return false };
+    if !accept.contains(MEDIA[2]) {
+        return false;
+    }
+    let first = accept
+        .split(',')
+        .map(Range::parse)
+        .find(|range| MEDIA.contains(&range.media) || matches!(range.media, "*/*" | "application/*"));
+    first.is_some_and(|range| range.media == MEDIA[2] && !range.asks_for("Table"))
+}
+
+/// The Go type that a stock server holds a kind in, for messages.
+fn go_type(kind: &Kind, list: bool) -> String {
+    let list = if list { "List" } else { "" };
+    if kind.custom.is_some() {
+        return format!("*unstructured.Unstructured{list}");
+    }
+    let package = match &*kind.served.group {
+        "" | "events.k8s.io" => "core",
+        group => group.split('.').next().unwrap_or(group),
+    };
+    format!("*{package}.{}{list}", kind.served.kind)
+}
+
+fn refused(message: String) -> Failure {
+    Status::failure(Reason::NotAcceptable, message).into()
+}
+
+/// 406 of a path whose routes write nothing that the client reads.
+fn no_route(offer: Offer) -> Failure {
+    let mut media = MEDIA.to_vec();
+    if matches!(offer, Offer::List | Offer::Watch) {
+        media.extend(STREAMS);
+    }
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", media.join(", "));
+    let mut status = Status::failure(Reason::NotAcceptable, message);
+    status.details = Some(Box::default());
+    status.into()
 }
 
 /// 406 in the stock server's words.
-pub(crate) fn refused() -> Failure {
-    Status::failure(
-        Reason::NotAcceptable,
-        "the server was unable to respond with a content type that the client supports; \
-         only the following media types are accepted: application/json, application/yaml",
-    )
-    .into()
+fn not_acceptable(offer: Offer) -> Failure {
+    let media = if offer == Offer::Watch { STREAMS.join(", ") } else { MEDIA.join(", ") };
+    refused(format!("only the following media types are accepted: {media}"))
 }
 
 struct Range<'a> {
@@ -152,21 +212,34 @@ impl<'a> Range<'a> {
         }
     }
 
-    fn agree(&self, offer: Offer) -> Option<(Encoding, Form)> {
-        let encoding = self.encoding().filter(|encoding| *encoding != Encoding::Yaml || offer != Offer::Watch)?;
-        let Some(form) = self.parameter("as") else { return Some((encoding, Form::Whole)) };
+    fn asks_for(&self, form: &str) -> bool {
+        self.parameter("as") == Some(form)
+    }
+
+    /// Custom kinds are never written in protobuf; their metadata is.
+    fn agree(&self, offer: Offer, custom: bool) -> Option<(Encoding, Form)> {
+        let protobuf = (self.media == MEDIA[2]).then_some(Encoding::Protobuf);
+        let encoding = protobuf.or_else(|| self.encoding())?;
+        if encoding == Encoding::Yaml && offer == Offer::Watch {
+            return None;
+        }
+        if self.parameter("stream").is_some_and(|stream| stream != "watch" || encoding == Encoding::Yaml) {
+            return None;
+        }
+        let Some(form) = self.parameter("as") else {
+            return (encoding != Encoding::Protobuf || !custom).then_some((encoding, Form::Whole));
+        };
         let version = match self.parameter("v") {
             Some("v1") => "v1",
             Some("v1beta1") => "v1beta1",
             _ => return None,
         };
-        if self.parameter("g") != Some("meta.k8s.io") {
+        if self.parameter("g") != Some("meta.k8s.io") || offer == Offer::Plain {
             return None;
         }
-        let form = match (form, offer) {
-            ("Table", Offer::Object | Offer::List | Offer::Watch) => Form::Table(version),
-            ("PartialObjectMetadata", Offer::Object | Offer::Watch) => Form::Metadata(version),
-            ("PartialObjectMetadataList", Offer::List) => Form::Metadata(version),
+        let form = match form {
+            "Table" if encoding != Encoding::Protobuf => Form::Table(version),
+            METADATA | METADATA_LIST => Form::Metadata(version),
             _ => return None,
         };
         Some((encoding, form))
@@ -181,7 +254,8 @@ mod tests {
     fn check(accept: &str, offer: Offer, expected: Option<(Encoding, Form)>) {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        let found = negotiate(&headers, false, offer).ok().map(|agreed| (agreed.encoding, agreed.form));
+        let kind = crate::registry::builtin_kind("", "v1", "configmaps").unwrap();
+        let found = negotiate(&headers, false, offer, &kind).ok().map(|agreed| (agreed.encoding, agreed.form));
         assert_eq!(found, expected, "{accept}");
     }
 
@@ -190,8 +264,11 @@ mod tests {
         let json = Some((Encoding::Json, Form::Whole));
         check("application/json", Offer::List, json);
         check("*/*", Offer::Watch, json);
-        check("application/vnd.kubernetes.protobuf,application/json", Offer::Object, json);
-        check("application/vnd.kubernetes.protobuf", Offer::Object, None);
+        let protobuf = Some((Encoding::Protobuf, Form::Whole));
+        check("application/vnd.kubernetes.protobuf,application/json", Offer::Object, protobuf);
+        check("application/vnd.kubernetes.protobuf;stream=watch", Offer::Watch, protobuf);
+        let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
+        check(table, Offer::Object, None);
         check("text/html", Offer::Object, None);
         check("application/yaml", Offer::Object, Some((Encoding::Yaml, Form::Whole)));
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";

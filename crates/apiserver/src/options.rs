@@ -324,22 +324,18 @@ impl ListOptions {
             continue_token: query.get("continue").map(str::to_owned),
             revision: None,
             revision_match: match query.get("resourceVersionMatch") {
-                None => None,
                 Some("Exact") => Some(Match::Exact),
                 Some("NotOlderThan") => Some(Match::NotOlderThan),
-                Some(other) => {
-                    let message =
-                        format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\"");
-                    let cause = cause("FieldValueNotSupported", "resourceVersionMatch", message);
-                    return Err(invalid("ListOptions", vec![cause]));
-                }
+                _ => None,
             },
             bookmarks: query.flag("allowWatchBookmarks"),
             initial_events: query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents")),
             timeout_seconds: number("timeoutSeconds")?.filter(|seconds| *seconds > 0),
         };
+        // A watch is refused as a get is, without a reason.
+        let revision = revision.map_err(|failure| if watch { without_reason(*failure) } else { failure });
         options.revision = revision.as_ref().ok().copied().flatten();
-        let causes = if watch { options.watch_problems() } else { options.list_problems() };
+        let causes = if watch { options.watch_problems(query) } else { options.list_problems(query) };
         if !causes.is_empty() {
             return Err(invalid("ListOptions", causes));
         }
@@ -347,50 +343,60 @@ impl ListOptions {
         Ok(options)
     }
 
-    fn list_problems(&self) -> Vec<Cause> {
+    fn list_problems(&self, query: &Query) -> Vec<Cause> {
         let mut causes = Vec::new();
-        let mut forbid =
-            |field, why: &str| causes.push(cause("FieldValueForbidden", field, format!("Forbidden: {why}")));
-        if self.initial_events.is_some() {
-            forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
-        }
-        if self.revision_match.is_some() {
-            if self.revision.is_none() {
-                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        let forbidden = |why: &str| cause("FieldValueForbidden", MATCH, format!("Forbidden: {why}"));
+        if let Some(asked) = query.get(MATCH) {
+            if query.get("resourceVersion").is_none() {
+                causes.push(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"));
             }
             if self.continue_token.is_some() {
-                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+                causes.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
             }
-            if self.revision_match == Some(Match::Exact) && self.revision == Some(0) {
-                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
-                forbid("resourceVersionMatch", why);
+            if self.revision_match.is_none() {
+                causes.push(not_supported(asked, "\"Exact\", \"NotOlderThan\", \"\""));
             }
+            if self.revision_match == Some(Match::Exact) && query.get("resourceVersion") == Some("0") {
+                causes.push(forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+            }
+        }
+        if self.initial_events.is_some() {
+            let why = "Forbidden: sendInitialEvents is forbidden for list";
+            causes.push(cause("FieldValueForbidden", "sendInitialEvents", why.to_owned()));
         }
         causes
     }
 
-    fn watch_problems(&self) -> Vec<Cause> {
+    /// A watch from any state, or from the latest, is one with initial events, whether it says so or not.
+    fn watch_problems(&self, query: &Query) -> Vec<Cause> {
         let mut causes = Vec::new();
-        let mut forbid =
-            |field, why: &str| causes.push(cause("FieldValueForbidden", field, format!("Forbidden: {why}")));
-        if self.initial_events.is_some() {
-            if self.revision_match != Some(Match::NotOlderThan) {
-                forbid(
-                    "resourceVersionMatch",
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                );
-            }
-        } else if self.revision_match.is_some() {
-            forbid(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            );
+        let forbidden = |why: &str| cause("FieldValueForbidden", MATCH, format!("Forbidden: {why}"));
+        let said = query.get(MATCH);
+        if self.initial_events.is_some() && self.revision_match != Some(Match::NotOlderThan) {
+            causes.push(forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
         }
-        if self.continue_token.is_some() {
-            forbid("continue", "continue is forbidden for watch");
+        if let Some(asked) = said {
+            if self.initial_events.is_none() {
+                causes.push(forbidden(
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                ));
+            }
+            if self.revision_match != Some(Match::NotOlderThan) {
+                causes.push(not_supported(asked, "\"NotOlderThan\""));
+            }
+        }
+        let implied = self.initial_events.is_none() && matches!(query.get("resourceVersion"), None | Some("0"));
+        if self.continue_token.is_some() && (said.is_some() || implied) {
+            causes.push(forbidden("resourceVersionMatch is forbidden when continue is provided"));
         }
         causes
     }
+}
+
+const MATCH: &str = "resourceVersionMatch";
+
+fn not_supported(asked: &str, supported: &str) -> Cause {
+    cause("FieldValueNotSupported", MATCH, format!("Unsupported value: {asked:?}: supported values: {supported}"))
 }
 
 /// 410, with a token to go on with where there is one.
@@ -414,6 +420,12 @@ pub(crate) fn revision(text: &str) -> Result<u64> {
         ))
         .into()
     })
+}
+
+/// The same refusal as a stock server's storage gives it: it knows of no reason, and the server answers 500.
+fn without_reason(failure: Status) -> Failure {
+    let why = failure.message.trim_start_matches("invalid resource version: ").to_owned();
+    Status::failure(Reason::Unknown, why).into()
 }
 
 /// 504 for a revision that is not there yet.
@@ -456,7 +468,8 @@ mod tests {
         check_list("sendInitialEvents=true", true, Some("requires setting resourceVersionMatch"));
         check_list("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", true, None);
         check_list("resourceVersionMatch=NotOlderThan&resourceVersion=1", true, Some("unless sendInitialEvents"));
-        check_list("continue=x", true, Some("continue is forbidden"));
+        check_list("continue=x", true, Some("forbidden when continue is provided"));
+        check_list("continue=x&resourceVersion=5", true, None);
     }
 
     #[test]

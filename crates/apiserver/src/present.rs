@@ -1,6 +1,7 @@
 //! Stored entries in the version and form that a client asked for. Whole objects at their stored version are handed on
 //! as they are: no tree is parsed on the way of a get, a list or a watch.
 
+use crate::builtin::transcoder;
 use crate::call::Call;
 use crate::convert::convert;
 use crate::negotiate::{Accepted, Encoding, Form};
@@ -111,8 +112,32 @@ pub(crate) fn document(accepted: Accepted, code: StatusCode, json: impl Into<Byt
         Encoding::Json if accepted.pretty => ("application/json", pretty(&bytes)),
         Encoding::Json => ("application/json", bytes),
         Encoding::Yaml => ("application/yaml", yaml(&bytes)),
+        Encoding::Protobuf => match protobuf(&bytes) {
+            Some(body) => (PROTOBUF, body.into()),
+            // What has no message is told in the form that every client reads.
+            None => ("application/json", bytes),
+        },
     };
     respond::compressed(respond::answer(code, content_type, bytes.clone()), &bytes, accepted.gzip)
+}
+
+/// The media type of protobuf with the envelope of Kubernetes.
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// The protobuf body of a JSON document that says of which kind it is.
+pub(crate) fn protobuf(json: &[u8]) -> Option<Vec<u8>> {
+    transcoder().encode(&serde_json::from_slice(json).ok()?)
+}
+
+/// The protobuf body of a list.
+pub(crate) fn protobuf_list<'a>(
+    api_version: &str,
+    kind: &str,
+    metadata: &Map<String, Value>,
+    items: impl Iterator<Item = Bytes> + 'a,
+) -> Option<Vec<u8>> {
+    let items = items.map(|item| serde_json::from_slice(&item).unwrap_or_default());
+    transcoder().encode_list(api_version, kind, metadata, items)
 }
 
 fn pretty(bytes: &Bytes) -> Bytes {

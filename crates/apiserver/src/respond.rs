@@ -1,5 +1,6 @@
 //! Answers: bodies, headers, and the `Status` of a failure.
 
+use crate::present;
 use api::{Reason, Status};
 use bytes::Bytes;
 use flate2::Compression;
@@ -61,9 +62,17 @@ pub(crate) fn no_such_resource() -> Failure {
 
 /// The answer of a failure.
 pub(crate) fn status(status: &Status) -> Response<Body> {
+    status_in(status, false)
+}
+
+/// The answer of a failure, in protobuf if the client asked for it.
+pub(crate) fn status_in(status: &Status, protobuf: bool) -> Response<Body> {
     let bytes = serde_json::to_vec(status).expect("a Status always serialises");
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = answer(code, "application/json", bytes);
+    let mut response = match protobuf.then(|| present::protobuf(&bytes)).flatten() {
+        Some(body) => answer(code, present::PROTOBUF, body),
+        None => answer(code, "application/json", bytes),
+    };
     if let Some(seconds) = status.details.as_ref().and_then(|details| details.retry_after_seconds) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -83,7 +83,8 @@ pub(crate) enum Verb {
 impl Verb {
     /// The verb of a request; `None` is a method that resources do not have.
     pub(crate) fn of(method: &Method, target: &Target, query: &Query) -> Option<Self> {
-        let watch = target.legacy_watch || query.flag("watch");
+        // One object is watched by a selector of its name, or by the path of older clients.
+        let watch = target.legacy_watch || (target.name.is_empty() && query.flag("watch"));
         Some(match (method.as_str(), target.name.is_empty()) {
             ("GET", _) if watch && target.subresource.is_empty() => Self::Watch,
             ("GET", true) => Self::List,

@@ -7,7 +7,7 @@ use crate::metrics::Metrics;
 use crate::respond::{self, Body, Result};
 use crate::space::Space;
 use crate::tokens::TokenKey;
-use crate::{Store, encode, flowcontrol, identity, openapi, own_service, paths, priorities, verbs};
+use crate::{Store, encode, flowcontrol, identity, negotiate, openapi, own_service, paths, priorities, verbs};
 use api::{Reason, SpaceName, Status, Timestamp};
 use bytes::Bytes;
 use clock::SharedClock;
@@ -327,11 +327,12 @@ impl Server {
         let head_only = request.method() == Method::HEAD;
         let audit = audit.or_else(|| HeaderValue::from_str(&crate::random::uid()).ok());
         let id = audit.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let protobuf = negotiate::wants_protobuf(request.headers());
         let pending = self.audited(space, &identity, &request, id);
         let answered = AssertUnwindSafe(self.answer(space, identity, visibility, request)).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
-            Ok(Err(failure)) => respond::status(&failure),
+            Ok(Err(failure)) => respond::status_in(&failure, protobuf),
             Err(_) => respond::status(&Status::internal("the request ended in a panic, which the log tells of")),
         };
         if let Some(pending) = pending {
@@ -397,6 +398,8 @@ impl Server {
             body,
             warnings: warnings.clone(),
         };
+        // Custom kinds have no protobuf, and neither have their failures.
+        let protobuf = call.kind.custom.is_none() && negotiate::wants_protobuf(&call.headers);
         let (store, outside) = (self.0.store.clone(), visibility == Visibility::Durable);
         let answered = verbs::dispatch(call).await;
         if answered.is_err() && outside {
@@ -404,7 +407,7 @@ impl Server {
             store.durable(store.head()).await.map_err(|closed| unavailable(&closed))?;
         }
         // Warnings are for the refused as well.
-        let mut response = answered.unwrap_or_else(|failure| respond::status(&failure));
+        let mut response = answered.unwrap_or_else(|failure| respond::status_in(&failure, protobuf));
         respond::warn(&mut response, &warnings.all());
         Ok(response)
     }

@@ -4,7 +4,7 @@
 //! and other forms are written for each.
 
 use crate::call::Call;
-use crate::negotiate::{Form, Offer, negotiate};
+use crate::negotiate::{Encoding, Form, Offer};
 use crate::options::{ListOptions, expired, too_large};
 use crate::rbac::inherited::Inherited;
 use crate::registry::Kind;
@@ -20,17 +20,21 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use serde_json::{Map, Value, json};
+use machinery::protobuf::watch_frame;
+use serde_json::{Map, json};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::{Change, Lost, Revision, Visibility};
-use tokio::time::{Interval, MissedTickBehavior, Sleep};
+use store::{Change, Lost, Meta, Revision, Visibility};
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How often a watcher hears which revision it has reached, if it wants to.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long before its end a watch tells for the last time, as in the stock server: time for the bookmark to arrive.
+const LAST_BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
 /// How long a watch lasts if the client does not say: between this and its double, so that not all end at once.
 const TIMEOUT_SECONDS_MIN: u64 = 1800;
@@ -42,7 +46,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const FUTURE_WAIT: Duration = Duration::from_secs(3);
 
 pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, false, Offer::Watch)?;
+    let accepted = call.negotiate(Offer::Watch)?;
     let options = ListOptions::read(&call.query, true)?;
     let mut selection = Selection::parse(&call.kind, &options.labels, &options.fields)?;
     if !call.target.name.is_empty() {
@@ -50,9 +54,6 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
     }
     let start = start(call, &options, &selection).await?;
     let seconds = options.timeout_seconds.unwrap_or_else(|| TIMEOUT_SECONDS_MIN + random::below(TIMEOUT_SECONDS_MIN));
-    let mut bookmarks = tokio::time::interval(BOOKMARK_INTERVAL);
-    bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    bookmarks.reset();
     let ended = call.kind.custom.as_ref().map(|custom| custom.ended.clone());
     call.server.0.metrics.watches.fetch_add(1, Ordering::Relaxed);
     let state = Watching {
@@ -60,12 +61,13 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
             table: Table::of_watch(call, accepted.form),
             kind: Arc::clone(&call.kind),
             form: accepted.form,
+            protobuf: accepted.encoding == Encoding::Protobuf,
             selection,
             inherited: call.inherited(),
         },
         start,
         deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
-        bookmarks: options.bookmarks.then_some(bookmarks),
+        bookmarks: options.bookmarks.then(|| Box::pin(tokio::time::sleep(next_bookmark(seconds)))),
         ended: [Some(call.space.end.clone()), Some(call.server.0.end.clone()), ended],
         done: false,
         counted: Counted(call.server.clone()),
@@ -76,8 +78,18 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
     });
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     *response.status_mut() = StatusCode::OK;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let content_type = match accepted.encoding {
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Encoding::Json | Encoding::Yaml => "application/json",
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
+}
+
+/// When the next bookmark is due in a watch that lasts some more seconds: by the clock, or just before the end.
+fn next_bookmark(seconds: u64) -> Duration {
+    let last = Duration::from_secs(seconds).checked_sub(LAST_BOOKMARK_BEFORE_END);
+    last.filter(|last| !last.is_zero()).map_or(BOOKMARK_INTERVAL, |last| last.min(BOOKMARK_INTERVAL))
 }
 
 /// Where a watch begins.
@@ -98,11 +110,11 @@ async fn start(call: &Call, options: &ListOptions, selection: &Selection) -> Res
     let collection = call.collection();
     let asked = options.revision.unwrap_or(0);
     let head = call.store().head();
-    if asked > head.0 && !reached(call, asked).await {
+    let wants_snapshot = options.initial_events.unwrap_or(asked == 0);
+    if wants_snapshot && asked > head.0 && !reached(call, asked).await {
         return Err(too_large(asked, call.store().head().0));
     }
     let follow = |after: Revision| call.store().watch(&collection, call.namespace(), after, call.visibility);
-    let wants_snapshot = options.initial_events.unwrap_or(asked == 0);
     if wants_snapshot {
         let page = match call.inherited() {
             Some(inherited) => inherited.page(call.namespace(), None, usize::MAX, None),
@@ -114,13 +126,13 @@ async fn start(call: &Call, options: &ListOptions, selection: &Selection) -> Res
             return Err(expired("the state was superseded before it could be watched", None));
         };
         let entries: Vec<_> = page.entries.into_iter().filter(|entry| selection.matches(entry)).collect();
-        let announce = options.initial_events == Some(true);
+        let announce = options.bookmarks;
         return Ok(Start::Snapshot { entries: entries.into_iter(), revision: page.revision, announce, then });
     }
     // `sendInitialEvents=false` without a revision begins now.
     let after = if asked == 0 { head } else { Revision(asked) };
     // Bookmarks say at least where the watch began.
-    call.settle(after).await?;
+    call.settle(after.min(head)).await?;
     Ok(match follow(after) {
         Ok(events) => Start::Events(events),
         Err(compacted) => Start::Failed(too_old(asked, compacted.oldest)),
@@ -158,7 +170,8 @@ struct Watching {
     writer: Writer,
     start: Start,
     deadline: Pin<Box<Sleep>>,
-    bookmarks: Option<Interval>,
+    /// When the next is due.
+    bookmarks: Option<Pin<Box<Sleep>>>,
     /// The space, the server and the kind: whichever ends first.
     ended: [Option<CancellationToken>; 3],
     done: bool,
@@ -176,7 +189,7 @@ impl Watching {
             match &mut self.start {
                 Start::Failed(status) => {
                     self.done = true;
-                    return Some(error_event(status));
+                    return Some(self.writer.failure(status));
                 }
                 Start::Snapshot { entries, .. } => {
                     let mut chunk = BytesMut::new();
@@ -218,9 +231,7 @@ impl Watching {
         let [space, server, kind] = &self.ended;
         loop {
             let bookmark_due = match &mut self.bookmarks {
-                Some(interval) => Either::Left(async move {
-                    interval.tick().await;
-                }),
+                Some(due) => Either::Left(due.as_mut()),
                 None => Either::Right(std::future::pending()),
             };
             tokio::select! {
@@ -238,15 +249,20 @@ impl Watching {
                     Err(Lost::TooSlow) => {
                         self.done = true;
                         let message = "too old resource version: the watcher did not keep up with the events";
-                        return Some(error_event(&expired(message, None)));
+                        return Some(self.writer.failure(&expired(message, None)));
                     }
                     Err(Lost::Closed(_)) => return None,
                 },
-                () = bookmark_due => return Some(self.writer.bookmark(events.progress(), false)),
+                () = bookmark_due => {
+                    let left = self.deadline.deadline().saturating_duration_since(Instant::now()).as_secs();
+                    if let Some(due) = &mut self.bookmarks {
+                        due.as_mut().reset(Instant::now() + next_bookmark(left));
+                    }
+                    return Some(self.writer.bookmark(events.progress(), false));
+                }
                 () = &mut self.deadline => {
                     self.done = true;
-                    let last = self.bookmarks.is_some().then(|| self.writer.bookmark(events.progress(), false));
-                    return last;
+                    return None;
                 }
             }
         }
@@ -260,16 +276,12 @@ async fn cancelled(token: Option<&CancellationToken>) {
     }
 }
 
-fn error_event(status: &Status) -> Bytes {
-    let mut line = json!({"type": "ERROR", "object": status}).to_string();
-    line.push('\n');
-    line.into()
-}
-
 /// Writes events in the form that was agreed on.
 struct Writer {
     kind: Arc<Kind>,
     form: Form,
+    /// Frames of protobuf instead of lines of JSON.
+    protobuf: bool,
     selection: Selection,
     /// For the Table form.
     table: Option<Table>,
@@ -293,7 +305,12 @@ impl Writer {
                 Some(frame) => bytes.extend_from_slice(&frame),
                 None => {
                     if let Some(change) = self.change(event) {
-                        self.append(change, &event.entry, &mut bytes);
+                        match event.previous.as_ref().filter(|_| change == "DELETED" && event.change == Change::Updated)
+                        {
+                            // What is no longer selected is seen as it was when it was, at the revision of now.
+                            Some(previous) => self.append(change, &as_of(previous, event.revision), &mut bytes),
+                            None => self.append(change, &event.entry, &mut bytes),
+                        }
                     }
                 }
             }
@@ -303,7 +320,7 @@ impl Writer {
 
     /// The bytes that all watchers of the plain form share, if this is one.
     fn shared(&self, event: &Event) -> Option<Bytes> {
-        if self.form != Form::Whole || !self.selection.is_everything() {
+        if self.protobuf || self.form != Form::Whole || !self.selection.is_everything() {
             return None;
         }
         // What has to be converted is another version than the one that is shared.
@@ -351,16 +368,36 @@ impl Writer {
 
     fn append(&mut self, change: &str, entry: &Entry, out: &mut BytesMut) {
         match (self.form, &mut self.table) {
-            (Form::Table(_), Some(table)) => enclose(change, &table.event(entry), out),
-            (Form::Metadata(version), _) => enclose(change, &present::metadata(version, entry), out),
-            _ => enclose(change, &present::whole(&self.kind, entry), out),
+            (Form::Table(_), Some(table)) => {
+                let row = table.event(entry);
+                self.enclose(change, &row, out);
+            }
+            (Form::Metadata(version), _) => self.enclose(change, &present::metadata(version, entry), out),
+            _ => self.enclose(change, &present::whole(&self.kind, entry), out),
         }
+    }
+
+    fn enclose(&self, change: &str, object: &[u8], out: &mut BytesMut) {
+        if self.protobuf {
+            // Whoever asked for protobuf can read nothing else, and everything that is not custom has a message.
+            let mut frame = Vec::new();
+            watch_frame(change, &present::protobuf(object).unwrap_or_default(), &mut frame);
+            out.extend_from_slice(&frame);
+        } else {
+            enclose(change, object, out);
+        }
+    }
+
+    /// Tells why the watch ends.
+    fn failure(&self, status: &Status) -> Bytes {
+        let mut out = BytesMut::new();
+        self.enclose("ERROR", json!(status).to_string().as_bytes(), &mut out);
+        out.freeze()
     }
 
     /// Tells which revision the watcher has reached; `initial` also that it has seen all that was there.
     fn bookmark(&mut self, revision: Revision, initial: bool) -> Bytes {
         let mut metadata = Map::new();
-        metadata.insert("creationTimestamp".into(), Value::Null);
         metadata.insert("resourceVersion".into(), revision.to_string().into());
         if initial {
             metadata.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
@@ -372,9 +409,16 @@ impl Writer {
             _ => json!({"kind": self.kind.served.kind, "apiVersion": self.kind.api_version, "metadata": metadata}),
         };
         let mut line = BytesMut::new();
-        enclose("BOOKMARK", object.to_string().as_bytes(), &mut line);
+        self.enclose("BOOKMARK", object.to_string().as_bytes(), &mut line);
         line.freeze()
     }
+}
+
+/// An entry as it was, at a later revision.
+fn as_of(entry: &Entry, revision: Revision) -> Entry {
+    let value = encode::restamped(entry).stamp(revision);
+    let meta = crate::Header::read(&entry.key, &value);
+    Entry { key: entry.key.clone(), value, meta, created: entry.created, modified: revision }
 }
 
 /// At least what a line of a watch has besides its object.

@@ -10,6 +10,7 @@ mod normalise;
 mod ours;
 mod play;
 mod process;
+mod protobuf;
 mod report;
 mod script;
 mod server;

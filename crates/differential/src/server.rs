@@ -2,6 +2,7 @@
 
 use crate::compare::Answer;
 use crate::normalise::Place;
+use crate::protobuf;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use client::{Body, Credential, Endpoint, Https, Transport};
@@ -51,6 +52,8 @@ pub(crate) enum As<'a> {
 /// An answer whose body goes on.
 pub(crate) struct Stream {
     body: Body,
+    /// Frames, not lines of JSON.
+    protobuf: bool,
     /// What came and is not a whole line yet.
     rest: Vec<u8>,
 }
@@ -151,7 +154,8 @@ impl Server {
         let (parts, body) = response.into_parts();
         let answer =
             Answer { status: parts.status.as_u16(), headers: chosen_headers(&parts.headers), ..Answer::default() };
-        Ok((Raw { answer, headers: parts.headers }, Stream { body, rest: Vec::new() }))
+        let protobuf = is_protobuf(&parts.headers);
+        Ok((Raw { answer, headers: parts.headers }, Stream { body, protobuf, rest: Vec::new() }))
     }
 }
 
@@ -165,9 +169,7 @@ impl Stream {
         let mut events = Vec::new();
         let reading = async {
             while events.len() < count {
-                if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                    let line: Vec<u8> = self.rest.drain(..=end).collect();
-                    let event = serde_json::from_slice(&line).unwrap_or_else(|_| text(&line));
+                if let Some(event) = self.take() {
                     let by_the_clock =
                         event["type"] == "BOOKMARK" && event["object"]["metadata"]["annotations"].is_null();
                     if periodic || !by_the_clock {
@@ -177,7 +179,13 @@ impl Stream {
                 }
                 match self.body.frame().await {
                     Some(Ok(frame)) => self.rest.extend(frame.into_data().unwrap_or_default()),
-                    Some(Err(_)) | None => break,
+                    Some(Err(_)) | None => {
+                        // What is no stream ends without the end of a line.
+                        if !self.protobuf && !self.rest.is_empty() {
+                            events.push(serde_json::from_slice(&self.rest).unwrap_or_else(|_| text(&self.rest)));
+                        }
+                        break;
+                    }
                 }
             }
         };
@@ -185,6 +193,23 @@ impl Stream {
         let _ = tokio::time::timeout(ANSWER_TIMEOUT, reading).await;
         Ok(events)
     }
+}
+
+impl Stream {
+    /// The first whole event of what has come.
+    fn take(&mut self) -> Option<Value> {
+        if self.protobuf {
+            return protobuf::take_event(&mut self.rest);
+        }
+        let end = self.rest.iter().position(|byte| *byte == b'\n')?;
+        let line: Vec<u8> = self.rest.drain(..=end).collect();
+        Some(serde_json::from_slice(&line).unwrap_or_else(|_| text(&line)))
+    }
+}
+
+fn is_protobuf(headers: &http::HeaderMap) -> bool {
+    let kind = headers.get("content-type").and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with(protobuf::MEDIA))
 }
 
 fn text(bytes: &[u8]) -> Value {
@@ -207,7 +232,7 @@ fn chosen_headers(headers: &http::HeaderMap) -> BTreeMap<String, String> {
     chosen
 }
 
-/// Reads JSON and YAML; of other bodies the text; of bytes that are no text the beginning and how much there is.
+/// Reads JSON, YAML and protobuf; of other bodies the text; of bytes that are no text the beginning and how much there is.
 fn read_body(headers: &http::HeaderMap, bytes: &[u8]) -> Value {
     let kind = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if kind.starts_with("application/json") {
@@ -215,6 +240,9 @@ fn read_body(headers: &http::HeaderMap, bytes: &[u8]) -> Value {
     }
     if kind.starts_with("application/yaml") {
         return serde_saphyr::from_slice(bytes).unwrap_or_else(|_| text(bytes));
+    }
+    if is_protobuf(headers) {
+        return protobuf::read(bytes);
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::String(text.to_owned()),

@@ -46,7 +46,9 @@ pub(super) async fn reconcile(caller: &Caller<'_>, server: &Server, name: &Arc<s
     Ok(Outcome::Done)
 }
 
-const ROOT_CA_DESCRIPTION: &str = "The certificate authority of this space's API server.";
+const ROOT_CA_DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using \
+     internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+     distributions of Kubernetes clusters.";
 
 /// Deletes what is in a terminating namespace; lets the namespace go when nothing is left, and says what is in the way
 /// otherwise.
@@ -141,29 +143,68 @@ pub(super) fn resource_of(server: &Server, caller: &Caller<'_>, entry: &Entry<He
     server.resource_of(caller.space(), &GroupVersionKind::from_api_version(&kind.api_version, &kind.kind))
 }
 
-/// What is in the way, as the conditions of a terminating namespace say it.
+/// What is in the way, as the conditions of a terminating namespace say it. A stock server has three more for what can
+/// go wrong while it looks, which it does through its own API.
 fn remaining(left: &[Content]) -> Vec<Condition> {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    let mut finalized = 0;
+    let mut finalizers: BTreeMap<String, usize> = BTreeMap::new();
     for (resource, entry) in left {
-        *kinds.entry(resource.group_resource().to_string()).or_default() += 1;
-        finalized += usize::from(entry.meta.finalizers);
+        // Kinds are written as resource and group with a dot between, which the core group leaves at the end.
+        *kinds.entry(format!("{}.{}", resource.plural, resource.group)).or_default() += 1;
+        for finalizer in finalizers_of(entry) {
+            *finalizers.entry(finalizer).or_default() += 1;
+        }
     }
-    let listed: Vec<String> =
-        kinds.iter().map(|(resource, count)| format!("{resource} has {count} resource instances")).collect();
+    let finalized = !finalizers.is_empty();
+    let counted = |counts: BTreeMap<String, usize>, word: &str| {
+        let parts: Vec<String> =
+            counts.iter().map(|(what, count)| format!("{what} {word} {count} resource instances")).collect();
+        parts.join(", ")
+    };
+    let fine = |name: &str, reason: &str, message: &str| Condition::new(name, ConditionStatus::False, reason, message);
     let truth = |is: bool| if is { ConditionStatus::True } else { ConditionStatus::False };
+    let held = counted(finalizers, "in");
     vec![
+        fine(
+            "NamespaceDeletionDiscoveryFailure",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
+        fine(
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        fine(
+            "NamespaceDeletionContentFailure",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
         Condition::new(
             "NamespaceContentRemaining",
             ConditionStatus::True,
             "SomeResourcesRemain",
-            format!("Some resources are remaining: {}", listed.join(", ")),
+            format!("Some resources are remaining: {}", counted(kinds, "has")),
         ),
         Condition::new(
             "NamespaceFinalizersRemaining",
-            truth(finalized > 0),
-            if finalized > 0 { "SomeFinalizersRemain" } else { "ContentHasNoFinalizers" },
-            format!("{finalized} of the remaining objects are held by finalizers"),
+            truth(finalized),
+            if finalized { "SomeFinalizersRemain" } else { "ContentHasNoFinalizers" },
+            if finalized {
+                format!("Some content in the namespace has finalizers remaining: {held}")
+            } else {
+                "All content-preserving finalizers finished".to_owned()
+            },
         ),
     ]
+}
+
+/// The finalizers of a stored object.
+fn finalizers_of(entry: &Entry<Header>) -> Vec<String> {
+    if !entry.meta.finalizers {
+        return Vec::new();
+    }
+    let object: Object = serde_json::from_slice(&entry.value).unwrap_or_default();
+    let held = object.pointer("/metadata/finalizers").and_then(serde_json::Value::as_array);
+    held.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }

@@ -9,7 +9,7 @@ use crate::admission::{self, Operation, Review};
 pub(crate) use reviews::user_info;
 
 use crate::call::Call;
-use crate::negotiate::{Offer, negotiate};
+use crate::negotiate::Offer;
 use crate::options::WriteOptions;
 use crate::present;
 use crate::respond::{Body, Result};
@@ -60,7 +60,7 @@ pub(crate) async fn unstored(call: &Call) -> Result<Response<Body>> {
     match (&*call.kind.served.plural, call.verb) {
         ("bindings", Verb::Create) => pods::bind(call, "").await,
         ("componentstatuses", Verb::List) => {
-            let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::List)?;
+            let accepted = call.negotiate(Offer::List)?;
             verbs::empty_list(call, accepted).await
         }
         ("componentstatuses", Verb::Get) => Err(call.not_found().into()),
@@ -76,14 +76,14 @@ fn not_served() -> Status {
 
 /// 201 with a `Status` of success.
 fn done(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Plain)?;
+    let accepted = call.negotiate(Offer::Plain)?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(present::document(accepted, StatusCode::CREATED, status.to_string()))
 }
 
 /// PUT of `namespaces/NAME/finalize`: the only way to change `spec.finalizers`.
 async fn finalize(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
+    let accepted = call.negotiate(Offer::Object)?;
     let options = WriteOptions::read("UpdateOptions", &call.query, &call.headers)?;
     let mut draft = write::body(call, options.validation)?;
     write::addressed(call, &mut draft.object)?;

@@ -5,7 +5,7 @@ mod access;
 use crate::call::Call;
 use crate::decode;
 use crate::identity::Identity;
-use crate::negotiate::{Offer, negotiate};
+use crate::negotiate::Offer;
 use crate::options::WriteOptions;
 use crate::present;
 use crate::rbac::Rule;
@@ -17,7 +17,7 @@ use machinery::apply::FieldSet;
 use serde_json::{Map, Value, json};
 
 pub(super) fn review(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Plain)?;
+    let accepted = call.negotiate(Offer::Plain)?;
     let options = WriteOptions::read("CreateOptions", &call.query, &call.headers)?;
     let Value::Object(map) = decode::object(&call.headers, &call.body, &call.kind.served.kind)?.value else {
         return Err(Status::bad_request("the body is not an object").into());

@@ -4,7 +4,7 @@ use super::conditions_of;
 use crate::Entry;
 use crate::call::Call;
 use crate::decode;
-use crate::negotiate::{Offer, negotiate};
+use crate::negotiate::Offer;
 use crate::options::{WriteOptions, cause};
 use crate::present;
 use crate::respond::{self, Body, Result};
@@ -122,7 +122,7 @@ fn scaled(call: &Call, live: &Object, scale: &Object) -> Result<Object> {
 }
 
 pub(super) async fn dispatch(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Plain)?;
+    let accepted = call.negotiate(Offer::Plain)?;
     let live = call.live().await?;
     let show = |entry: &Entry| -> Result<Response<Body>> {
         let object = present::tree(&call.kind, entry)?;

@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::decode;
-use crate::negotiate::{Offer, negotiate};
+use crate::negotiate::Offer;
 use crate::options::{WriteOptions, cause};
 use crate::present;
 use crate::respond::{Body, Failure, Result};
@@ -19,7 +19,7 @@ const SECONDS_MIN: i64 = 600;
 const SECONDS_MAX: i64 = 1 << 32;
 
 pub(super) async fn create(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Plain)?;
+    let accepted = call.negotiate(Offer::Plain)?;
     let options = WriteOptions::read("CreateOptions", &call.query, &call.headers)?;
     let Value::Object(map) = decode::object(&call.headers, &call.body, "TokenRequest")?.value else {
         return Err(Status::bad_request("the body is not an object").into());

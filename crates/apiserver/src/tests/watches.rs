@@ -32,7 +32,7 @@ async fn resumes_after_a_revision() {
     world.config_map("b").await;
     let mut events = world.watch(&format!("{CONFIG_MAPS}?watch=true&resourceVersion={}", revision(&a))).await;
     assert_eq!(events.line().await, "ADDED b");
-    let mut one = world.watch(&format!("{CONFIG_MAPS}/b?watch=true&resourceVersion={}", revision(&a))).await;
+    let mut one = world.watch(&format!("{CONFIG_MAPS}?watch=true&fieldSelector=metadata.name%3Db&resourceVersion={}", revision(&a))).await;
     assert_eq!(one.line().await, "ADDED b");
 }
 
@@ -74,7 +74,11 @@ async fn selections_come_and_go() {
     assert_eq!(events.line().await, "MODIFIED a");
     let off = world.put(&path, label(&changed, "no")).await.is(200);
     let event = events.next().await.unwrap();
-    assert_eq!((&event["type"], &event["object"]), (&json!("DELETED"), &off));
+    // It is seen as it was when it was seen last, at the revision of now.
+    let mut seen = changed.clone();
+    seen["metadata"]["labels"] = json!({"on": "yes"});
+    seen["metadata"]["resourceVersion"] = off["metadata"]["resourceVersion"].clone();
+    assert_eq!((&event["type"], &event["object"]), (&json!("DELETED"), &seen));
     world.delete(&path).await.is(200);
     world.put(&path, config_map("b")).await.is(400);
     let mut b = config_map("b");

@@ -2,7 +2,7 @@
 
 use super::write::{self, Written};
 use crate::call::Call;
-use crate::negotiate::{Offer, negotiate};
+use crate::negotiate::Offer;
 use crate::options::WriteOptions;
 use crate::present;
 use crate::respond::{self, Body, Result};
@@ -13,7 +13,7 @@ pub(super) async fn create(call: &Call) -> Result<Response<Body>> {
     if !call.target.name.is_empty() {
         return Err(crate::server::not_allowed().into());
     }
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
+    let accepted = call.negotiate(Offer::Object)?;
     let options = WriteOptions::read("CreateOptions", &call.query, &call.headers)?;
     if call.query.has("force") {
         return Err(Status::bad_request("force may only be set on apply patches").into());

@@ -3,7 +3,7 @@
 use super::{admit, list, write};
 use crate::admission::{self, Operation, Review};
 use crate::call::{Call, refused};
-use crate::negotiate::{Accepted, Offer, negotiate};
+use crate::negotiate::{Accepted, Offer};
 use crate::options::{DeleteOptions, ListOptions, Propagation};
 use crate::respond::{self, Body, Result};
 use crate::{Entry, crd, decode, encode, guard, present};
@@ -41,7 +41,7 @@ fn options(call: &Call) -> Result<DeleteOptions> {
 }
 
 pub(super) async fn delete(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
+    let accepted = call.negotiate(Offer::Object)?;
     let options = options(call)?;
     if &*call.kind.collection == "jobs.batch" && options.propagation.is_none() {
         call.warnings.add(ORPHANED_PODS);
@@ -203,7 +203,7 @@ fn marked(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<(Option<
 }
 
 pub(super) async fn delete_collection(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::List)?;
+    let accepted = call.negotiate(Offer::List)?;
     let options = options(call)?;
     let selected = ListOptions::read(&call.query, false)?;
     let deleted = remove_selected(call, &selected, &options).await?;

@@ -1,7 +1,7 @@
 //! get: one object.
 
 use crate::call::Call;
-use crate::negotiate::{Offer, negotiate};
+use crate::negotiate::Offer;
 use crate::options::too_large;
 use crate::present;
 use crate::respond::{Body, Result};
@@ -9,7 +9,7 @@ use api::{Reason, Status};
 use http::{Response, StatusCode};
 
 pub(crate) async fn get(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
+    let accepted = call.negotiate(Offer::Object)?;
     not_older_than(call)?;
     let entry = call.live().await?;
     call.settle(entry.modified).await?;

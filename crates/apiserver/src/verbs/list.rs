@@ -1,15 +1,16 @@
 //! list: a collection, whole or page by page.
 
 use crate::call::Call;
-use crate::negotiate::{Accepted, Form, Offer, negotiate};
+use crate::negotiate::{Accepted, Encoding, Form, Offer};
 use crate::options::{ListOptions, Match, expired, too_large};
 use crate::respond::{Body, Result};
 use crate::selection::Selection;
 use crate::table::{self, Table};
-use crate::{Entry, present, syntax};
+use crate::{Entry, present, respond, syntax};
 use api::Status;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,7 +67,7 @@ pub(crate) struct Listed {
 }
 
 pub(super) async fn list(call: &Call) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::List)?;
+    let accepted = call.negotiate(Offer::List)?;
     let options = ListOptions::read(&call.query, false)?;
     if matches!(accepted.form, Form::Table(_)) {
         table::check(&call.query)?;
@@ -200,6 +201,17 @@ pub(crate) fn answer(
         Form::Metadata(version) => ("PartialObjectMetadataList".into(), format!("meta.k8s.io/{version}")),
         Form::Whole => (call.kind.list_kind(), call.kind.api_version.clone()),
     };
+    if accepted.encoding == Encoding::Protobuf {
+        let items = entries.iter().map(|entry| match accepted.form {
+            Form::Metadata(version) => present::metadata(version, entry).into(),
+            _ => present::whole(&call.kind, entry),
+        });
+        if let Some(body) = present::protobuf_list(&api_version, &list_kind, &metadata, items) {
+            let body = Bytes::from(body);
+            let response = respond::answer(StatusCode::OK, present::PROTOBUF, body.clone());
+            return respond::compressed(response, &body, accepted.gzip);
+        }
+    }
     let size: usize = entries.iter().map(|entry| entry.value.len() + 1).sum();
     let metadata = Value::Object(metadata);
     let mut bytes = Vec::with_capacity(size + 256);

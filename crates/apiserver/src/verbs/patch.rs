@@ -4,7 +4,7 @@ use super::create::finish;
 use super::write::{self, Decided, Draft, Part};
 use crate::call::Call;
 use crate::decode;
-use crate::negotiate::{Offer, negotiate};
+use crate::negotiate::Offer;
 use crate::options::{FieldValidation, WriteOptions, cause, invalid};
 use crate::problems;
 use crate::respond::{Body, Failure, Result};
@@ -93,7 +93,7 @@ fn unfit(object: &Object, failure: Failure) -> Failure {
 }
 
 pub(crate) async fn patch(call: &Call, part: Part) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
+    let accepted = call.negotiate(Offer::Object)?;
     let options = WriteOptions::read("PatchOptions", &call.query, &call.headers)?;
     let (patch, duplicates) = Patch::read(call)?;
     if let Patch::Apply(config) = &patch {

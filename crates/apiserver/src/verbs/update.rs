@@ -3,14 +3,14 @@
 use super::create::finish;
 use super::write::{self, Decided, Part};
 use crate::call::Call;
-use crate::negotiate::{Offer, negotiate};
+use crate::negotiate::Offer;
 use crate::options::WriteOptions;
 use crate::respond::{Body, Result};
 use api::{Object, Status};
 use http::Response;
 
 pub(crate) async fn update(call: &Call, part: Part) -> Result<Response<Body>> {
-    let accepted = negotiate(&call.headers, call.query.flag("pretty"), Offer::Object)?;
+    let accepted = call.negotiate(Offer::Object)?;
     let options = WriteOptions::read("UpdateOptions", &call.query, &call.headers)?;
     let mut draft = write::body(call, options.validation)?;
     if draft.object.name().is_empty() {

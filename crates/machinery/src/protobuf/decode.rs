@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 /// What a body starts with.
-const MAGIC: &[u8] = b"k8s\0";
+pub(super) const MAGIC: &[u8] = b"k8s\0";
 /// Longest body in bytes: that of a Kubernetes server, for requests in any encoding.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
 /// Deepest nesting of messages. The deepest real ones are schemas of CRDs; more than this could exhaust the stack.
@@ -20,10 +20,13 @@ const MAX_VALUES: usize = 500_000;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ProtobufError {
     /// It does not start as a Kubernetes protobuf body.
-    #[error("the body does not start with the bytes of a Kubernetes protobuf message (6b 38 73 00)")]
+    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
     NotKubernetes,
+    /// There is nothing.
+    #[error("empty data")]
+    Empty,
     /// It breaks off, or is not in the wire format.
-    #[error("the body breaks off or is not in the protobuf wire format")]
+    #[error("unexpected EOF")]
     Malformed,
     /// It is longer than [`MAX_BODY`], nested too deeply, or has too many values.
     #[error("the body is too large: {0}")]
@@ -70,6 +73,9 @@ impl Transcoder {
     /// # Errors
     /// If it is not a Kubernetes protobuf body, is of an unknown kind, or holds what JSON cannot say.
     pub fn decode(&self, body: &[u8]) -> Result<Object, ProtobufError> {
+        if body.is_empty() {
+            return Err(ProtobufError::Empty);
+        }
         if body.len() > MAX_BODY {
             return Err(ProtobufError::TooLarge("more than 3 MiB"));
         }
@@ -471,7 +477,7 @@ message Extra items
         check_error(b"\x08\x01", "metadata: is not of the type of its field");
         check_error(&bytes(7, &bytes(1, b"{")), "raw: must hold JSON");
         check_error(&[&[12 << 3 | 1], f64::NAN.to_le_bytes().as_slice()].concat(), "ratio: must be a finite number");
-        check_error(b"\x0a\x05", "the body breaks off or is not in the protobuf wire format");
+        check_error(b"\x0a\x05", "unexpected EOF");
     }
 
     #[test]
