@@ -74,7 +74,9 @@ pub(crate) fn discovery(headers: &HeaderMap, aggregates: bool) -> Result<(Encodi
         let asked = ["g", "v", "as"].map(|name| range.parameter(name));
         match asked {
             [None, None, None] => Some((encoding, false)),
-            [Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")] if aggregates => {
+            [Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")]
+                if aggregates && encoding != Encoding::Protobuf =>
+            {
                 Some((encoding, true))
             }
             _ => None,
@@ -208,6 +210,7 @@ impl<'a> Range<'a> {
         match self.media {
             "application/json" | "application/*" | "*/*" => Some(Encoding::Json),
             "application/yaml" | "application/x-yaml" | "text/yaml" => Some(Encoding::Yaml),
+            "application/vnd.kubernetes.protobuf" => Some(Encoding::Protobuf),
             _ => None,
         }
     }
@@ -218,8 +221,7 @@ impl<'a> Range<'a> {
 
     /// Custom kinds are never written in protobuf; their metadata is.
     fn agree(&self, offer: Offer, custom: bool) -> Option<(Encoding, Form)> {
-        let protobuf = (self.media == MEDIA[2]).then_some(Encoding::Protobuf);
-        let encoding = protobuf.or_else(|| self.encoding())?;
+        let encoding = self.encoding()?;
         if encoding == Encoding::Yaml && offer == Offer::Watch {
             return None;
         }

@@ -191,6 +191,8 @@ fn cached(document: &Document, accepted: Accepted, head: &Parts) -> Response<Bod
         let mut response = present::document(accepted, StatusCode::OK, document.body.clone());
         let media = match accepted.encoding {
             Encoding::Json => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            // Aggregated discovery has no message; what is plain says of which kind it is.
+            Encoding::Protobuf => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
             Encoding::Yaml => "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         };
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::{Change, Lost, Meta, Revision, Visibility};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 /// How often a watcher hears which revision it has reached, if it wants to.
@@ -53,6 +53,10 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
         selection = selection.named(&call.target.name);
     }
     let start = start(call, &options, &selection).await?;
+    let told = match &start {
+        Start::Snapshot { revision, .. } => *revision,
+        _ => Revision(options.revision.unwrap_or(0)),
+    };
     let seconds = options.timeout_seconds.unwrap_or_else(|| TIMEOUT_SECONDS_MIN + random::below(TIMEOUT_SECONDS_MIN));
     let ended = call.kind.custom.as_ref().map(|custom| custom.ended.clone());
     call.server.0.metrics.watches.fetch_add(1, Ordering::Relaxed);
@@ -70,6 +74,7 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
         bookmarks: options.bookmarks.then(|| Box::pin(tokio::time::sleep(next_bookmark(seconds)))),
         ended: [Some(call.space.end.clone()), Some(call.server.0.end.clone()), ended],
         done: false,
+        told,
         counted: Counted(call.server.clone()),
     };
     let frames = stream::unfold(state, |mut state| async move {
@@ -175,6 +180,8 @@ struct Watching {
     /// The space, the server and the kind: whichever ends first.
     ended: [Option<CancellationToken>; 3],
     done: bool,
+    /// The revision that the watcher has heard of.
+    told: Revision,
     #[allow(dead_code)] // held for its drop
     counted: Counted,
 }
@@ -242,6 +249,7 @@ impl Watching {
                 batch = events.next() => match batch {
                     Ok(batch) => {
                         let bytes = self.writer.batch(&batch);
+                        self.told = batch.last().map_or(self.told, |last| last.revision.max(self.told));
                         if !bytes.is_empty() {
                             return Some(bytes);
                         }
@@ -254,11 +262,17 @@ impl Watching {
                     Err(Lost::Closed(_)) => return None,
                 },
                 () = bookmark_due => {
-                    let left = self.deadline.deadline().saturating_duration_since(Instant::now()).as_secs();
                     if let Some(due) = &mut self.bookmarks {
-                        due.as_mut().reset(Instant::now() + next_bookmark(left));
+                        let now = due.deadline();
+                        let left = self.deadline.deadline().saturating_duration_since(now).as_secs();
+                        due.as_mut().reset(now + next_bookmark(left));
                     }
-                    return Some(self.writer.bookmark(events.progress(), false));
+                    // Who has heard of this revision already is not told again.
+                    let reached = events.progress();
+                    if reached > self.told {
+                        self.told = reached;
+                        return Some(self.writer.bookmark(reached, false));
+                    }
                 }
                 () = &mut self.deadline => {
                     self.done = true;

@@ -165,11 +165,7 @@ fn remaining(left: &[Content]) -> Vec<Condition> {
     let truth = |is: bool| if is { ConditionStatus::True } else { ConditionStatus::False };
     let held = counted(finalizers, "in");
     vec![
-        fine(
-            "NamespaceDeletionDiscoveryFailure",
-            "ResourcesDiscovered",
-            "All resources successfully discovered",
-        ),
+        fine("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
         fine(
             "NamespaceDeletionGroupVersionParsingFailure",
             "ParsedGroupVersions",
@@ -205,6 +201,6 @@ fn finalizers_of(entry: &Entry<Header>) -> Vec<String> {
         return Vec::new();
     }
     let object: Object = serde_json::from_slice(&entry.value).unwrap_or_default();
-    let held = object.pointer("/metadata/finalizers").and_then(serde_json::Value::as_array);
+    let held = object.pointer("/metadata/finalizers").and_then(Value::as_array);
     held.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }

@@ -32,7 +32,9 @@ async fn resumes_after_a_revision() {
     world.config_map("b").await;
     let mut events = world.watch(&format!("{CONFIG_MAPS}?watch=true&resourceVersion={}", revision(&a))).await;
     assert_eq!(events.line().await, "ADDED b");
-    let mut one = world.watch(&format!("{CONFIG_MAPS}?watch=true&fieldSelector=metadata.name%3Db&resourceVersion={}", revision(&a))).await;
+    let mut one = world
+        .watch(&format!("{CONFIG_MAPS}?watch=true&fieldSelector=metadata.name%3Db&resourceVersion={}", revision(&a)))
+        .await;
     assert_eq!(one.line().await, "ADDED b");
 }
 
@@ -91,6 +93,8 @@ async fn selections_come_and_go() {
 async fn ends() {
     let world = World::new();
     let a = world.config_map("a").await;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "elsewhere"}});
+    let elsewhere = world.post("/api/v1/namespaces/default/secrets", secret).await.is(201);
     tokio::time::pause();
     let query = format!("watch=1&timeoutSeconds=5&allowWatchBookmarks=true&resourceVersion={}", revision(&a));
     let mut events = world.watch(&format!("{CONFIG_MAPS}?{query}")).await;
@@ -105,7 +109,7 @@ async fn ends() {
     let event = events.next().await.unwrap();
     assert_eq!(
         (&event["type"], &event["object"]["metadata"]["resourceVersion"]),
-        (&json!("BOOKMARK"), &a["metadata"]["resourceVersion"])
+        (&json!("BOOKMARK"), &elsewhere["metadata"]["resourceVersion"])
     );
     world.server.delete_space(&world.space).unwrap();
     while let Some(event) = events.next().await {
