@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"sort"
+
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -134,17 +137,23 @@ func reviewed(r *run) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace},
 		Spec: authorizationv1.SubjectAccessReviewSpec{User: "jane", ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: r.namespace, Verb: "list", Resource: "configmaps"}}}, metav1.CreateOptions{})).Status)
-	r.show("path", got(r.client.AuthorizationV1().SubjectAccessReviews().Create(r, &authorizationv1.SubjectAccessReview{
+	r.say("path: %v", got(r.client.AuthorizationV1().SubjectAccessReviews().Create(r, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{User: "jane", Groups: []string{"system:authenticated"},
-			NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: "/healthz", Verb: "get"}}}, metav1.CreateOptions{})).Status)
+			NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: "/healthz", Verb: "get"}}}, metav1.CreateOptions{})).Status.Allowed)
 	config := r.protobuf()
 	config.Impersonate = rest.ImpersonationConfig{UserName: "jane"}
 	jane := kubernetes.NewForConfigOrDie(config)
 	r.show("self", got(jane.AuthorizationV1().SelfSubjectAccessReviews().Create(r, &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: r.namespace, Verb: "get", Resource: "configmaps"}}}, metav1.CreateOptions{})).Status)
-	r.show("rules", got(jane.AuthorizationV1().SelfSubjectRulesReviews().Create(r, &authorizationv1.SelfSubjectRulesReview{
-		Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: r.namespace}}, metav1.CreateOptions{})).Status)
+	rules := got(jane.AuthorizationV1().SelfSubjectRulesReviews().Create(r, &authorizationv1.SelfSubjectRulesReview{
+		Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: r.namespace}}, metav1.CreateOptions{})).Status
+	// In which order the bindings are found is chance.
+	sort.Slice(rules.ResourceRules, func(a, b int) bool { return fmt.Sprint(rules.ResourceRules[a]) < fmt.Sprint(rules.ResourceRules[b]) })
+	sort.Slice(rules.NonResourceRules, func(a, b int) bool {
+		return fmt.Sprint(rules.NonResourceRules[a]) < fmt.Sprint(rules.NonResourceRules[b])
+	})
+	r.show("rules", rules)
 	_, err := r.client.AuthorizationV1().SubjectAccessReviews().Create(r, &authorizationv1.SubjectAccessReview{}, metav1.CreateOptions{})
 	r.refused("nothing is asked", err)
 }

@@ -187,8 +187,11 @@ func (r *run) refused(what string, err error) {
 	s := status.Status()
 	causes := ""
 	if s.Details != nil {
+		// The stock server says a cause twice that two of its layers find.
 		for _, cause := range s.Details.Causes {
-			causes += fmt.Sprintf(" [%s %s: %s]", cause.Type, cause.Field, cause.Message)
+			if said := fmt.Sprintf(" [%s %s: %s]", cause.Type, cause.Field, cause.Message); !strings.Contains(causes, said) {
+				causes += said
+			}
 		}
 	}
 	r.say("%s: %d %s: %s%s", what, s.Code, s.Reason, s.Message, causes)

@@ -182,7 +182,6 @@ struct Watching {
     done: bool,
     /// The revision that the watcher has heard of.
     told: Revision,
-    #[allow(dead_code)] // held for its drop
     counted: Counted,
 }
 
@@ -245,7 +244,18 @@ impl Watching {
                 biased;
                 () = cancelled(space.as_ref()) => return None,
                 () = cancelled(server.as_ref()) => return None,
-                () = cancelled(kind.as_ref()) => return None,
+                () = cancelled(kind.as_ref()) => {
+                    self.done = true;
+                    // What was deleted with its definition is still told.
+                    let store = self.counted.0.store();
+                    let mut last = BytesMut::new();
+                    if store.durable(store.head()).await.is_ok() {
+                        while let Ok(batch) = events.try_next() && !batch.is_empty() {
+                            last.extend_from_slice(&self.writer.batch(&batch));
+                        }
+                    }
+                    return (!last.is_empty()).then(|| last.freeze());
+                }
                 batch = events.next() => match batch {
                     Ok(batch) => {
                         let bytes = self.writer.batch(&batch);

@@ -132,6 +132,21 @@ async fn finalizers_hold_and_let_go() {
 }
 
 #[tokio::test]
+async fn no_patch_makes_another_object_of_it() {
+    let world = World::new();
+    world.post(CONFIG_MAPS, config_map("a")).await.is(201);
+    let (path, other) = (format!("{CONFIG_MAPS}/a"), "00000000-0000-4000-8000-000000000000");
+    let patched = world.patch(&path, "merge-patch+json", json!({"metadata": {"uid": other}})).await;
+    let cause = &patched.fails(422, "Invalid", "metadata.uid: Invalid value:")["details"]["causes"][0];
+    assert_eq!((&cause["reason"], &cause["field"]), (&json!("FieldValueInvalid"), &json!("metadata.uid")));
+    let stale = json!({"metadata": {"uid": other, "resourceVersion": "1"}});
+    world.patch(&path, "merge-patch+json", stale).await.fails(409, "Conflict", "the object has been modified");
+    let mut put = config_map("a");
+    put["metadata"]["uid"] = other.into();
+    world.put(&path, put).await.fails(409, "Conflict", "UID in precondition");
+}
+
+#[tokio::test]
 async fn preconditions_of_deletes() {
     let world = World::new();
     let made = world.config_map("a").await;

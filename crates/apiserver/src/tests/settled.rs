@@ -83,7 +83,7 @@ async fn refusals() {
     check(&answer, 404);
     let patch = json!({"metadata": {"uid": "other"}});
     let (answer, _) = ask(|_| request("PATCH", &path, "application/merge-patch+json", &patch)).await;
-    check(&answer, 409);
+    check(&answer, 422);
 }
 
 #[tokio::test]

@@ -11,12 +11,14 @@ use machinery::{defaulting, schema, validation};
 use serde_json::Value;
 
 /// Drops fields that the schema does not know, and refuses values of a wrong type. Says what is unknown in warnings, or
-/// refuses it, as the client asked. `order` brings problems into the order in which the client wrote what they tell of.
+/// refuses it, as the client asked; `named` says of which kind it was. `order` brings problems into the order in which
+/// the client wrote what they tell of.
 pub(super) fn check(
     kind: &Kind,
     object: &mut Object,
     duplicates: Vec<String>,
     validation: FieldValidation,
+    named: bool,
     order: impl Fn(&mut Vec<String>),
 ) -> Result<Vec<String>> {
     let mut problems = duplicates;
@@ -37,10 +39,10 @@ pub(super) fn check(
         FieldValidation::Strict => {
             let served = &kind.served;
             let strict = format!("strict decoding error: {}", problems.join(", "));
-            let message = if kind.custom.is_some() {
-                strict
-            } else {
+            let message = if named {
                 format!("{0} in version {1:?} cannot be handled as a {0}: {strict}", served.kind, served.version)
+            } else {
+                strict
             };
             Err(Status::bad_request(message).into())
         }

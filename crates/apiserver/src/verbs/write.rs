@@ -74,7 +74,10 @@ pub(crate) fn draft(
         Verb::Patch => {}
         _ => problems::by_place(&call.body, problems),
     };
-    for warning in fields::check(&call.kind, &mut object, duplicates, validation, order)? {
+    // The stock server knows what a custom object was meant to be only when it read it as JSON.
+    let named = call.kind.custom.is_none()
+        || (call.verb != Verb::Patch && decode::media(&call.headers).is_ok_and(|media| media == decode::Media::Json));
+    for warning in fields::check(&call.kind, &mut object, duplicates, validation, named, order)? {
         call.warnings.add(warning);
     }
     metadata::tidy(&mut object);
@@ -104,7 +107,15 @@ fn of_kind(call: &Call, object: &mut Object) -> Result<()> {
         return Err(Status::bad_request(message).into());
     }
     if !name.is_empty() && name != kind.served.kind {
-        let message = format!("{name} in version {version:?} cannot be handled as a {}", kind.served.kind);
+        let short = version.rsplit('/').next().unwrap_or("");
+        let mut message = format!("{name} in version {short:?} cannot be handled as a {}", kind.served.kind);
+        if kind.custom.is_none() {
+            // The stock server names its Go types: the versioned one, and the one that it stores, in the group's package.
+            let stored = kind.served.stored_as.split_once('/').map_or("core", |(group, _)| group);
+            let package = stored.split('.').next().unwrap_or(stored);
+            let into = &kind.served.kind;
+            message += &format!(": converting ({short}.{name}) to ({package}.{into}): unknown conversion");
+        }
         return Err(Status::bad_request(message).into());
     }
     object.0.insert("apiVersion".into(), kind.api_version.as_str().into());
@@ -365,7 +376,10 @@ fn conditions(call: &Call, live: &Entry, old: &Object, decided: &Decided) -> Res
     let resource = &call.kind.group_resource;
     let name = &call.target.name;
     let uid = decided.object.uid();
-    if !uid.is_empty() && uid != old.uid() {
+    let other = !uid.is_empty() && uid != old.uid();
+    // A patch says what is to become of the object that is there, and cannot make another of it.
+    let patched = call.verb == Verb::Patch;
+    if other && !patched {
         let cause = other_uid(call, uid, old.uid());
         return Err(Status::conflict(resource, name, cause).into());
     }
@@ -377,16 +391,25 @@ fn conditions(call: &Call, live: &Entry, old: &Object, decided: &Decided) -> Res
             let resource = &call.kind.group_resource;
             return Err(Status::invalid(&resource.group, &resource.resource, name, vec![cause]).into());
         }
-        return Ok(());
+        return same_uid(call, uid, other);
     }
     if version.parse() == Ok(live.modified.0) {
-        return Ok(());
+        return same_uid(call, uid, other);
     }
     if version.parse::<u64>().is_err() {
         let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
         return Err(Status::failure(api::Reason::Unknown, why).into());
     }
     Err(Status::conflict(resource, name, Status::STALE).into())
+}
+
+/// 422 for a patch that gives the object another uid.
+fn same_uid(call: &Call, uid: &str, other: bool) -> Result<()> {
+    if !other {
+        return Ok(());
+    }
+    let message = format!("Invalid value: {uid:?}: field is immutable");
+    Err(invalid(call, &call.target.name, vec![crate::options::cause("FieldValueInvalid", "metadata.uid", message)]))
 }
 
 /// What the stock server's storage says of an object that is not the one that is meant; `held` is empty where there is
