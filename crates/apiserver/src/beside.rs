@@ -11,15 +11,32 @@ use tokio_util::sync::CancellationToken;
 
 impl Server {
     /// Who holds a bearer token of a space, if it is one and good for that space.
-    pub(crate) fn identity_of_token(&self, space: &SpaceName, token: &str) -> Option<Identity> {
-        self.authenticate(&self.space(space)?, token, &[]).ok().map(|(identity, _)| identity)
+    pub(crate) async fn identity_of_token(&self, space: &SpaceName, token: &str) -> Option<Identity> {
+        self.authenticate(&self.space(space)?, token, &[]).await.ok().map(|(identity, _)| identity)
     }
 
     /// Who holds a bearer token, and for which of the wanted audiences it is good; none wanted is the space itself.
     ///
     /// # Errors
     /// Why it is not good, in the stock server's words.
-    pub(crate) fn authenticate(
+    pub(crate) async fn authenticate(
+        &self,
+        space: &Arc<Space>,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<(Identity, Vec<String>), String> {
+        let why = match self.authenticate_own(space, token, audiences) {
+            Ok(known) => return Ok(known),
+            Err(why) => why,
+        };
+        match crate::oidc::identity(self, space, token, audiences).await {
+            None => Err(why),
+            Some(known) => known.map_err(|other| format!("[{why}, {other}]")),
+        }
+    }
+
+    /// The same of tokens that the space has given itself.
+    fn authenticate_own(
         &self,
         space: &Arc<Space>,
         token: &str,

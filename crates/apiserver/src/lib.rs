@@ -31,6 +31,7 @@ mod header;
 mod impersonation;
 mod metrics;
 mod negotiate;
+mod oidc;
 mod options;
 mod own_service;
 mod paths;

@@ -195,7 +195,11 @@ async fn answer(
             let current = server.authority(&space);
             let held = presented.and_then(Option::as_ref).zip(current.as_ref());
             let by_certificate = held.and_then(|(held, current)| held.identity(&space, current, server.now()));
-            by_certificate.or_else(|| server.identity_of_token(&space, bearer?))
+            match (by_certificate, bearer) {
+                (Some(identity), _) => Some(identity),
+                (None, Some(bearer)) => server.identity_of_token(&space, bearer).await,
+                (None, None) => None,
+            }
         }
     };
     let Some(identity) = identity else {

@@ -3,7 +3,8 @@
 
 use crate::builtin::transcoder;
 use crate::call::Call;
-use crate::convert::convert;
+use crate::convert::convert as convert_builtin;
+use crate::crd::convert;
 use crate::negotiate::{Accepted, Encoding, Form};
 use crate::registry::Kind;
 use crate::respond::{self, Body, Result};
@@ -12,6 +13,7 @@ use api::{Object, Status};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// The JSON of an entry at the version of `kind`.
 pub(crate) fn whole(kind: &Kind, entry: &Entry) -> Bytes {
@@ -62,11 +64,27 @@ fn converted(kind: &Kind, mut object: Object) -> Result<Object> {
         if kind.custom.is_some() {
             object.0.insert("apiVersion".into(), kind.api_version.as_str().into());
         } else {
-            convert(&mut object, &kind.api_version).map_err(Status::internal)?;
+            convert_builtin(&mut object, &kind.api_version).map_err(Status::internal)?;
         }
     }
     crate::verbs::fields::bring_up(kind, &mut object);
     Ok(object)
+}
+
+/// The object of an entry at the version of the request.
+///
+/// # Errors
+/// If a webhook has to convert it, and does not.
+pub(crate) async fn asked(call: &Call, entry: &Arc<Entry>) -> Result<Object> {
+    tree(&call.kind, &*convert::entry(&call.space, &call.kind, entry).await?)
+}
+
+/// The object of an entry at the version of the request, or where a webhook would have to convert it, as it is stored.
+pub(crate) fn stored(call: &Call, entry: &Entry) -> Result<Object> {
+    if call.kind.is_converted() {
+        return serde_json::from_slice(&entry.value).map_err(|error| Status::internal(error).into());
+    }
+    tree(&call.kind, entry)
 }
 
 /// Whether the stored bytes are not yet what the kind shows.
@@ -92,8 +110,14 @@ pub(crate) fn metadata(version: &str, entry: &Entry) -> Vec<u8> {
 }
 
 /// Answers with one object.
-pub(crate) fn object(call: &Call, accepted: Accepted, code: StatusCode, entry: &Entry) -> Response<Body> {
-    match accepted.form {
+pub(crate) async fn object(
+    call: &Call,
+    accepted: Accepted,
+    code: StatusCode,
+    entry: &Arc<Entry>,
+) -> Result<Response<Body>> {
+    let entry = &*convert::entry(&call.space, &call.kind, entry).await?;
+    Ok(match accepted.form {
         Form::Whole => document(accepted, code, whole(&call.kind, entry)),
         Form::Metadata(version) => document(accepted, code, metadata(version, entry)),
         Form::Table(version) => {
@@ -102,7 +126,7 @@ pub(crate) fn object(call: &Call, accepted: Accepted, code: StatusCode, entry: &
             let metadata = Map::from_iter([("resourceVersion".to_owned(), json!(entry.modified.to_string()))]);
             document(accepted, code, rows.finish(metadata, true))
         }
-    }
+    })
 }
 
 /// Answers with a JSON document in the encoding that was agreed on.

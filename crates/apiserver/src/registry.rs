@@ -95,6 +95,11 @@ impl Kind {
         }
     }
 
+    /// Whether a webhook converts its objects.
+    pub(crate) fn is_converted(&self) -> bool {
+        self.custom.as_ref().is_some_and(|custom| custom.conversion.is_some())
+    }
+
     /// The kind of its lists.
     pub(crate) fn list_kind(&self) -> Text {
         match &self.custom {

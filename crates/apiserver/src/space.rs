@@ -5,6 +5,7 @@ use crate::admission::quota;
 use crate::admission::webhooks::Hooks;
 use crate::crd::Customs;
 use crate::header::Header;
+use crate::oidc;
 use crate::rbac;
 use crate::registry::{self, Kind};
 use crate::tokens::TokenKey;
@@ -42,6 +43,8 @@ pub(crate) struct Space {
     pub(crate) quotas: quota::Books,
     /// Its admission webhooks.
     pub(crate) hooks: Hooks,
+    /// Issuers whose tokens are good here.
+    pub(crate) trust: oidc::Trust,
     /// Ends the watches of the space.
     pub(crate) end: CancellationToken,
 }
@@ -69,6 +72,7 @@ impl Space {
             customs: RwLock::new(None),
             policies: policies::Cache::default(),
             crd_writes: Mutex::new(()),
+            trust: oidc::Trust::default(),
             end: CancellationToken::new(),
         }
     }

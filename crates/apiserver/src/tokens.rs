@@ -68,7 +68,8 @@ impl TokenKey {
         URL_SAFE_NO_PAD.encode(Sha256::digest(point))
     }
 
-    fn sign(&self, claims: &Value) -> Option<String> {
+    /// A token of these claims; `None` if the key is not usable.
+    pub(crate) fn sign(&self, claims: &Value) -> Option<String> {
         let pair = self.pair()?;
         let head = json!({"alg": "ES256", "kid": Self::id(pair.public_key().as_ref())});
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

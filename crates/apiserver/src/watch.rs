@@ -4,12 +4,14 @@
 //! and other forms are written for each.
 
 use crate::call::Call;
+use crate::crd::convert;
 use crate::negotiate::{Encoding, Form, Offer};
 use crate::options::{ListOptions, expired, too_large};
 use crate::rbac::inherited::Inherited;
 use crate::registry::Kind;
 use crate::respond::{Body, BoxError, Result};
 use crate::selection::Selection;
+use crate::space::Space;
 use crate::table::Table;
 use crate::{Entry, Event, encode, present, random};
 use api::Status;
@@ -69,6 +71,7 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
             selection,
             inherited: call.inherited(),
         },
+        converted: call.kind.is_converted().then(|| Arc::clone(&call.space)),
         start,
         deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
         bookmarks: options.bookmarks.then(|| Box::pin(tokio::time::sleep(next_bookmark(seconds)))),
@@ -130,7 +133,12 @@ async fn start(call: &Call, options: &ListOptions, selection: &Selection) -> Res
         let Ok(then) = follow(page.revision) else {
             return Err(expired("the state was superseded before it could be watched", None));
         };
-        let entries: Vec<_> = page.entries.into_iter().filter(|entry| selection.matches(entry)).collect();
+        let shown = if call.kind.is_converted() {
+            convert::entries(&call.space, &call.kind, &page.entries).await?
+        } else {
+            page.entries
+        };
+        let entries: Vec<_> = shown.into_iter().filter(|entry| selection.matches(entry)).collect();
         let announce = options.bookmarks;
         return Ok(Start::Snapshot { entries: entries.into_iter(), revision: page.revision, announce, then });
     }
@@ -173,6 +181,8 @@ impl Drop for Counted {
 
 struct Watching {
     writer: Writer,
+    /// The space, if a webhook converts objects of the kind.
+    converted: Option<Arc<Space>>,
     start: Start,
     deadline: Pin<Box<Sleep>>,
     /// When the next is due.
@@ -258,6 +268,16 @@ impl Watching {
                 }
                 batch = events.next() => match batch {
                     Ok(batch) => {
+                        let batch = match &self.converted {
+                            None => batch,
+                            Some(within) => match convert::events(within, &self.writer.kind, batch).await {
+                                Ok(batch) => batch,
+                                Err(status) => {
+                                    self.done = true;
+                                    return Some(error_event(&status));
+                                }
+                            },
+                        };
                         let bytes = self.writer.batch(&batch);
                         self.told = batch.last().map_or(self.told, |last| last.revision.max(self.told));
                         if !bytes.is_empty() {

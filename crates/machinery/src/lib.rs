@@ -4,7 +4,9 @@
 
 pub mod admission;
 pub mod apply;
+pub mod authentication;
 pub mod cel;
+pub mod conversion;
 pub mod defaulting;
 pub mod diff;
 pub mod field;

@@ -4,6 +4,7 @@
 //! established can use it already.
 
 mod cleanup;
+pub(crate) mod convert;
 mod establish;
 mod serve;
 

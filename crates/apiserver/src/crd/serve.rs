@@ -1,5 +1,6 @@
 //! What a space serves because of its CRDs: a snapshot that is replaced as a whole when a definition changes.
 
+use super::convert::Conversion;
 use crate::discovery::{ServedKind, Subresource, Verbs, compare_versions};
 use crate::header::Header;
 use crate::registry::{Columns, Kind, Rules};
@@ -25,6 +26,8 @@ pub(crate) struct Custom {
     pub(crate) since: Revision,
     /// Whether all served versions have the same schema.
     pub(crate) uniform: bool,
+    /// How objects come to this version from others; `None`: they differ in `apiVersion` only.
+    pub(crate) conversion: Option<Arc<Conversion>>,
     /// `selectableFields`, as dotted paths.
     pub(crate) selectable: Vec<String>,
     pub(crate) columns: Vec<Column>,
@@ -168,6 +171,7 @@ impl Kind {
         if let Some(custom) = &mut self.custom {
             custom.ended = held.ended.clone();
             custom.since = held.since;
+            custom.conversion = held.conversion.clone();
         }
     }
 }
@@ -252,6 +256,7 @@ fn kind_of(spec: &Value, status: &Value, version: &Value, stored: &str, terminat
             schema: machinery::schema::from_crd(schema).ok(),
             cel: cel_rules(schema),
             list_kind: text(&names["listKind"]),
+            conversion: Conversion::read(spec),
             since,
             uniform: spec["versions"]
                 .as_array()
@@ -283,7 +288,10 @@ fn kind_of(spec: &Value, status: &Value, version: &Value, stored: &str, terminat
             terminating,
             ended: CancellationToken::new(),
             names: names.clone(),
-            fingerprint: Sha256::digest(serde_json::json!([names, version, stored, spec["scope"]]).to_string()).into(),
+            fingerprint: Sha256::digest(
+                serde_json::json!([names, version, stored, spec["scope"], spec["conversion"]]).to_string(),
+            )
+            .into(),
         }),
         served,
     }

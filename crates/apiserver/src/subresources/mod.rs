@@ -64,7 +64,7 @@ pub(crate) async fn unstored(call: &Call) -> Result<Response<Body>> {
             verbs::empty_list(call, accepted).await
         }
         ("componentstatuses", Verb::Get) => Err(call.not_found().into()),
-        (_, Verb::Create) => reviews::review(call),
+        (_, Verb::Create) => reviews::review(call).await,
         _ => Err(not_allowed().into()),
     }
 }

@@ -16,7 +16,7 @@ use http::{Response, StatusCode};
 use machinery::apply::FieldSet;
 use serde_json::{Map, Value, json};
 
-pub(super) fn review(call: &Call) -> Result<Response<Body>> {
+pub(super) async fn review(call: &Call) -> Result<Response<Body>> {
     let accepted = call.negotiate(Offer::Plain)?;
     let options = WriteOptions::read("CreateOptions", &call.query, &call.headers)?;
     let Value::Object(map) = decode::object(&call.headers, &call.body, &call.kind.served.kind)?.value else {
@@ -41,7 +41,7 @@ pub(super) fn review(call: &Call) -> Result<Response<Body>> {
     let mut review = machinery::apply::update(Some(&empty), review, &writer, call.kind.schema().as_ref());
     let spec = review.0.get("spec").cloned().unwrap_or_default();
     let status = match &**kind {
-        "TokenReview" => token(call, &spec)?,
+        "TokenReview" => token(call, &spec).await?,
         "SelfSubjectReview" => {
             review.set_meta("creationTimestamp", call.server.now().to_string());
             json!({"userInfo": user_info(&call.identity)})
@@ -78,12 +78,12 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn token(call: &Call, spec: &Value) -> Result<Value> {
+async fn token(call: &Call, spec: &Value) -> Result<Value> {
     let token = spec["token"].as_str().unwrap_or("");
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication").into());
     }
-    Ok(match call.server.authenticate(&call.space, token, &texts(&spec["audiences"])) {
+    Ok(match call.server.authenticate(&call.space, token, &texts(&spec["audiences"])).await {
         Ok((identity, audiences)) => {
             json!({"authenticated": true, "user": user_info(&identity), "audiences": audiences})
         }

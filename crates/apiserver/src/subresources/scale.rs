@@ -16,6 +16,7 @@ use http::{Response, StatusCode};
 use machinery::selector::Selector;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// Where the numbers of a kind are, as the names on the way.
 struct Places {
@@ -124,14 +125,14 @@ fn scaled(call: &Call, live: &Object, scale: &Object) -> Result<Object> {
 pub(super) async fn dispatch(call: &Call) -> Result<Response<Body>> {
     let accepted = call.negotiate(Offer::Plain)?;
     let live = call.live().await?;
-    let show = |entry: &Entry| -> Result<Response<Body>> {
-        let object = present::tree(&call.kind, entry)?;
+    let show = async |entry: &Arc<Entry>| -> Result<Response<Body>> {
+        let object = present::asked(call, entry).await?;
         Ok(present::document(accepted, StatusCode::OK, scale_of(call, &object).to_json()))
     };
     let written = match call.verb {
         Verb::Get => {
             call.settle(live.modified).await?;
-            return show(&live);
+            return show(&live).await;
         }
         Verb::Update => {
             let options = WriteOptions::read("UpdateOptions", &call.query, &call.headers)?;
@@ -166,7 +167,7 @@ pub(super) async fn dispatch(call: &Call) -> Result<Response<Body>> {
         _ => return Err(respond::no_such_resource()),
     };
     call.settle(written.entry.modified).await?;
-    show(&written.entry)
+    show(&written.entry).await
 }
 
 fn decided(object: Object) -> Result<write::Decided> {

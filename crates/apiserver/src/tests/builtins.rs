@@ -231,7 +231,7 @@ async fn tokens_of_service_accounts() {
     assert_eq!((&made["kind"], &made["spec"]["expirationSeconds"]), (&json!("TokenRequest"), &json!(3600)));
     assert_eq!(made["status"]["expirationTimestamp"], "2026-11-22T22:24:00Z");
     let token = made["status"]["token"].as_str().unwrap();
-    let robot = world.server.identity_of_token(&world.space, token).unwrap();
+    let robot = world.server.identity_of_token(&world.space, token).await.unwrap();
     assert_eq!(robot.user, "system:serviceaccount:default:robot");
     assert!(robot.is_in("system:serviceaccounts:default") && robot.is_in("system:authenticated"));
     let review = json!({"spec": {"token": token}});
@@ -240,13 +240,13 @@ async fn tokens_of_service_accounts() {
     world.post(&path, request(json!({"expirationSeconds": 1}))).await.fails(422, "Invalid", "less than 10 minutes");
     let elsewhere = world.post(&path, request(json!({"audiences": ["others"]}))).await.is(201);
     let elsewhere = elsewhere["status"]["token"].as_str().unwrap();
-    assert_eq!(world.server.identity_of_token(&world.space, elsewhere), None);
+    assert_eq!(world.server.identity_of_token(&world.space, elsewhere).await, None);
     let other = SpaceName::from("s2");
     world.server.create_space(&other).unwrap();
-    assert_eq!(world.server.identity_of_token(&other, token), None, "a token of one space opens no other");
+    assert_eq!(world.server.identity_of_token(&other, token).await, None, "a token of one space opens no other");
 
     world.clock.advance(std::time::Duration::from_secs(7200));
-    assert_eq!(world.server.identity_of_token(&world.space, token), None, "it has ended");
+    assert_eq!(world.server.identity_of_token(&world.space, token).await, None, "it has ended");
     assert_eq!(world.get("/openid/v1/jwks").await.is(200)["keys"].as_array().unwrap().len(), 1);
     let issuer = world.get("/.well-known/openid-configuration").await.is(200);
     assert_eq!(issuer["issuer"], "https://127.0.0.1:9443/spaces/s1");

@@ -110,11 +110,11 @@ async fn secrets_that_ask_for_a_token_get_one() {
     let path = "/api/v1/namespaces/default/secrets/t";
     let filled = until(&world, path, |secret| secret.body["data"]["token"].is_string()).await;
     let token = String::from_utf8(STANDARD.decode(filled.body["data"]["token"].as_str().unwrap()).unwrap()).unwrap();
-    let robot = world.server.identity_of_token(&world.space, &token).unwrap();
+    let robot = world.server.identity_of_token(&world.space, &token).await.unwrap();
     assert_eq!(robot.user, "system:serviceaccount:default:robot");
     world.clock.advance(std::time::Duration::from_secs(7200));
-    assert!(world.server.identity_of_token(&world.space, &token).is_some(), "it does not end");
+    assert!(world.server.identity_of_token(&world.space, &token).await.is_some(), "it does not end");
     world.delete(&format!("{accounts}/robot")).await.is(200);
     until(&world, path, |secret| secret.code == 404).await;
-    assert_eq!(world.server.identity_of_token(&world.space, &token), None);
+    assert_eq!(world.server.identity_of_token(&world.space, &token).await, None);
 }

@@ -3,10 +3,12 @@
 mod admission;
 mod builtins;
 mod controllers;
+mod conversion;
 mod definitions;
 mod identity;
 mod listener;
 mod objects;
+mod oidc;
 mod patches;
 mod policies;
 mod restarts;

@@ -163,15 +163,15 @@ async fn tokens_stay_good_when_the_server_moves() {
     drop(server);
 
     let server = at_address(dir.path(), "https://127.0.0.1:9444");
-    assert!(server.identity_of_token(&space, &given).is_some(), "given out at the old address");
+    assert!(server.identity_of_token(&space, &given).await.is_some(), "given out at the old address");
     let given = token(&server, new, new);
-    assert_eq!(server.identity_of_token(&space, &token(&server, old, "others")), None);
+    assert_eq!(server.identity_of_token(&space, &token(&server, old, "others")).await, None);
     server.close().await;
     drop(server);
 
     let server = at_address(dir.path(), "https://127.0.0.1:9445");
     assert_eq!(server.space(&space).unwrap().issuer, new, "kept, once it is known");
-    assert!(server.identity_of_token(&space, &given).is_some());
+    assert!(server.identity_of_token(&space, &given).await.is_some());
     assert_eq!(server.url(&space), "https://127.0.0.1:9445/spaces/s1");
     server.close().await;
 }

@@ -16,20 +16,20 @@ const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookcon
 const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 
 /// What a webhook answers to a request of a review; `None`: nothing, ever.
-type Reply = Box<dyn Fn(&Value) -> Option<Value> + Send + Sync>;
+pub(super) type Reply = Box<dyn Fn(&Value) -> Option<Value> + Send + Sync>;
 
 /// A webhook on the loopback address.
-struct Listener {
-    url: String,
+pub(super) struct Listener {
+    pub(super) url: String,
     /// PEM of its authority, in base64.
-    authorities: String,
+    pub(super) authorities: String,
     /// The reviews that it was sent.
-    seen: Arc<Mutex<Vec<Value>>>,
+    pub(super) seen: Arc<Mutex<Vec<Value>>>,
     connections: Arc<Mutex<usize>>,
 }
 
 impl Listener {
-    async fn start(reply: impl Fn(&Value) -> Option<Value> + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(reply: impl Fn(&Value) -> Option<Value> + Send + Sync + 'static) -> Self {
         use base64::Engine;
         let (now, day) = (clock::Clock::now(&*clock::system()), Duration::from_secs(24 * 3600));
         let authority = pki::Authority::generate("hooks", now, day).unwrap();
@@ -58,14 +58,20 @@ impl Listener {
                     let answer = service_fn(|request: Request<hyper::body::Incoming>| {
                         let (reviews, reply) = (Arc::clone(&reviews), Arc::clone(&reply));
                         async move {
+                            if request.method() == http::Method::GET {
+                                let asked = json!({"path": request.uri().path()});
+                                reviews.lock().push(asked.clone());
+                                let answer = reply(&asked).unwrap_or_default().to_string();
+                                return Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(answer))));
+                            }
                             let body = request.into_body().collect().await.unwrap().to_bytes();
                             let review: Value = serde_json::from_slice(&body).unwrap();
                             reviews.lock().push(review.clone());
                             let Some(mut response) = reply(&review["request"]) else { std::future::pending().await };
                             response["uid"] = review["request"]["uid"].clone();
-                            let answer = json!({"kind": "AdmissionReview", "apiVersion": review["apiVersion"],
+                            let answer = json!({"kind": review["kind"], "apiVersion": review["apiVersion"],
                                 "response": response});
-                            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(answer.to_string()))))
+                            Ok(Response::new(Full::new(Bytes::from(answer.to_string()))))
                         }
                     });
                     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(tls), answer).await);

@@ -31,7 +31,7 @@ pub(crate) async fn finish(
 ) -> Result<Response<Body>> {
     call.settle(written.entry.modified).await?;
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = present::object(call, accepted, code, &written.entry);
+    let mut response = present::object(call, accepted, code, &written.entry).await?;
     respond::warn(&mut response, &written.warnings);
     Ok(response)
 }

@@ -3,6 +3,7 @@
 use super::{admit, list, write};
 use crate::admission::{self, Operation, Review};
 use crate::call::{Call, refused};
+use crate::crd::convert;
 use crate::negotiate::{Accepted, Offer};
 use crate::options::{DeleteOptions, ListOptions, Propagation};
 use crate::respond::{self, Body, Result};
@@ -52,7 +53,7 @@ pub(super) async fn delete(call: &Call) -> Result<Response<Body>> {
     call.settle(deleted.entry().modified).await?;
     let mut response = match &deleted {
         Deleted::Gone(entry) if !call.kind.rules.returns_deleted => gone(call, accepted, entry),
-        deleted => present::object(call, accepted, StatusCode::OK, deleted.entry()),
+        deleted => present::object(call, accepted, StatusCode::OK, deleted.entry()).await?,
     };
     respond::warn(&mut response, &warnings);
     Ok(response)
@@ -88,7 +89,7 @@ async fn remove_warned(
     loop {
         preconditions(call, &live, options)?;
         if admission::interested(call, Operation::Delete) {
-            let old = present::tree(&call.kind, &live)?;
+            let old = present::asked(call, &live).await?;
             let mut review = Review::new(call, Operation::Delete, options.dry_run, options.to_value());
             review.old = Some(&old);
             admission::mutate(&mut review).await?;
@@ -98,7 +99,9 @@ async fn remove_warned(
         let (object, held) = marked(call, &live, options)?;
         let outcome = if held {
             match object {
-                Some(object) => write::commit(call, Expect::At(live.modified), object, options.dry_run, Some(&live))
+                Some(object) => write::Stored::new(call, object)
+                    .await?
+                    .commit(call, Expect::At(live.modified), options.dry_run, Some(&live))
                     .map(Deleted::Marked),
                 None => return Ok(Deleted::Marked(live)),
             }
@@ -163,7 +166,8 @@ fn marked(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<(Option<
     if !live.meta.finalizers && !live.meta.deleting && asked == Propagation::Background && !is_namespace {
         return Ok((None, false));
     }
-    let old = present::tree(&call.kind, live)?;
+    // At the version that is stored: a webhook has no say in this.
+    let old = present::stored(call, live)?;
     let mut object = old.clone();
     if !live.meta.deleting {
         let mut finalizers: Vec<&str> = old.finalizers();
@@ -207,6 +211,7 @@ pub(super) async fn delete_collection(call: &Call) -> Result<Response<Body>> {
     let options = options(call)?;
     let selected = ListOptions::read(&call.query, false)?;
     let deleted = remove_selected(call, &selected, &options).await?;
+    let deleted = convert::entries(&call.space, &call.kind, &deleted).await?;
     let head = call.store().head();
     call.settle(head).await?;
     let mut metadata = Map::new();
@@ -220,7 +225,7 @@ pub(crate) async fn delete_all(call: &Call) -> Result<()> {
 }
 
 async fn remove_selected(call: &Call, selected: &ListOptions, options: &DeleteOptions) -> Result<Vec<Arc<Entry>>> {
-    let listed = list::find(call, selected)?;
+    let listed = list::find(call, selected, list::As::Stored).await?;
     let mut deleted = Vec::with_capacity(listed.entries.len());
     for entry in listed.entries {
         match remove(call, entry, options).await {

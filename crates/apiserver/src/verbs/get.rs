@@ -13,7 +13,7 @@ pub(crate) async fn get(call: &Call) -> Result<Response<Body>> {
     not_older_than(call)?;
     let entry = call.live().await?;
     call.settle(entry.modified).await?;
-    Ok(present::object(call, accepted, StatusCode::OK, &entry))
+    present::object(call, accepted, StatusCode::OK, &entry).await
 }
 
 /// 504 if the client knows of a revision that this server does not.

@@ -1,6 +1,7 @@
 //! list: a collection, whole or page by page.
 
 use crate::call::Call;
+use crate::crd::convert;
 use crate::negotiate::{Accepted, Encoding, Form, Offer};
 use crate::options::{ListOptions, Match, expired, too_large};
 use crate::respond::{Body, Result};
@@ -72,7 +73,7 @@ pub(super) async fn list(call: &Call) -> Result<Response<Body>> {
     if matches!(accepted.form, Form::Table(_)) {
         table::check(&call.query)?;
     }
-    let listed = find(call, &options)?;
+    let listed = find(call, &options, As::Shown).await?;
     call.settle(listed.revision).await?;
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), listed.revision.to_string().into());
@@ -85,8 +86,17 @@ pub(super) async fn list(call: &Call) -> Result<Response<Body>> {
     Ok(answer(call, accepted, metadata, &listed.entries))
 }
 
+/// In which version entries of a kind are wanted whose versions a webhook converts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum As {
+    /// That of the request.
+    Shown,
+    /// Each its own.
+    Stored,
+}
+
 /// Finds the entries that a list is about.
-pub(crate) fn find(call: &Call, options: &ListOptions) -> Result<Listed> {
+pub(crate) async fn find(call: &Call, options: &ListOptions, form: As) -> Result<Listed> {
     let selection = Selection::parse(&call.kind, &options.labels, &options.fields)?;
     let token = options.continue_token.as_deref().map(Token::decode).transpose()?;
     if token.is_some() && options.revision.is_some_and(|revision| revision > 0) {
@@ -104,18 +114,19 @@ pub(crate) fn find(call: &Call, options: &ListOptions) -> Result<Listed> {
         Some(token) => u64::try_from(token.rv).ok(),
         None => options.revision.filter(|revision| exact(*revision)),
     };
-    gather(call, options, &selection, token.as_ref(), at.map(Revision))
+    gather(call, options, &selection, token.as_ref(), at.map(Revision), form).await
 }
 
 /// Objects that a list with a selection looks at in one step.
 const SELECTED_STEP: usize = 10_000;
 
-fn gather(
+async fn gather(
     call: &Call,
     options: &ListOptions,
     selection: &Selection,
     token: Option<&Token>,
     at: Option<Revision>,
+    form: As,
 ) -> Result<Listed> {
     let (collection, inherited) = (call.collection(), call.inherited());
     let limit = if options.limit == 0 { usize::MAX } else { options.limit };
@@ -147,8 +158,7 @@ fn gather(
         let more = page.remaining > 0;
         let last = page.entries.last().map(|entry| (entry.key.namespace.to_string(), entry.key.name.to_string()));
         let wanted = limit - entries.len();
-        let mut matched: Vec<_> =
-            page.entries.into_iter().filter(|entry| everything || selection.matches(entry)).collect();
+        let mut matched: Vec<_> = selected(call, page.entries, selection, form).await?;
         let cut = matched.len() > wanted;
         matched.truncate(wanted);
         entries.extend(matched);
@@ -168,6 +178,20 @@ fn gather(
             revision,
         });
     }
+}
+
+/// Those that are selected, which is decided on what the request would see.
+async fn selected(call: &Call, entries: Vec<Arc<Entry>>, selection: &Selection, form: As) -> Result<Vec<Arc<Entry>>> {
+    let everything = selection.is_everything();
+    if !call.kind.is_converted() {
+        return Ok(entries.into_iter().filter(|entry| everything || selection.matches(entry)).collect());
+    }
+    if everything && form == As::Stored {
+        return Ok(entries);
+    }
+    let shown = convert::entries(&call.space, &call.kind, &entries).await?;
+    let chosen = shown.into_iter().zip(entries).filter(|(shown, _)| everything || selection.matches(shown));
+    Ok(chosen.map(|(shown, stored)| if form == As::Shown { shown } else { stored }).collect())
 }
 
 const EXPIRED_CONTINUE: &str = "The provided continue parameter is too old to display a consistent list result. You can \

@@ -3,7 +3,8 @@
 use super::{admit, escalation, fields, metadata};
 use crate::admission::{self, Operation, Review};
 use crate::call::{Call, refused};
-use crate::convert::convert;
+use crate::convert::convert as convert_builtin;
+use crate::crd::convert;
 use crate::header::Header;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::registry::Rules;
@@ -207,9 +208,10 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         if admitted {
             object = validated(call, Operation::Create, object, None, options, &mut warnings).await?;
         }
+        let stored = Stored::new(call, object.clone()).await?;
         // Held until the write is in the store.
         let charge = admission::quota::charge(call, Operation::Create, &object, None)?;
-        let outcome = commit(call, Expect::Absent, object.clone(), options.dry_run, None);
+        let outcome = stored.commit(call, Expect::Absent, options.dry_run, None);
         drop(charge);
         match outcome {
             Ok(entry) => return Ok(Written { entry, created: true, warnings }),
@@ -294,7 +296,7 @@ pub(crate) async fn update(
     decide: &(impl Decide + Sync),
 ) -> Result<Written> {
     for _ in 0..ATTEMPTS_MAX {
-        let old = present::tree(&call.kind, &live)?;
+        let old = present::asked(call, &live).await?;
         let mut decided = decide.decide(&old)?;
         let mut warnings = std::mem::take(&mut decided.warnings);
         conditions(call, &live, &old, &decided)?;
@@ -312,8 +314,9 @@ pub(crate) async fn update(
         if admitted {
             object = validated(call, Operation::Update, object, Some(&old), options, &mut warnings).await?;
         }
-        let charge = admission::quota::charge(call, Operation::Update, &object, Some(&old))?;
-        let outcome = commit_change(call, &live, object, options.dry_run);
+        let stored = Stored::new(call, object).await?;
+        let charge = admission::quota::charge(call, Operation::Update, &stored.object, Some(&old))?;
+        let outcome = commit_change(call, &live, stored, options.dry_run);
         drop(charge);
         match outcome {
             Ok(entry) => return Ok(Written { entry, created: false, warnings }),
@@ -564,10 +567,9 @@ fn refuse_invalid(call: &Call, object: &mut Object, old: Option<&Object>, warnin
 fn commit_change(
     call: &Call,
     live: &Arc<Entry>,
-    object: Object,
+    stored: Stored,
     dry_run: bool,
 ) -> Result<Arc<Entry>, CommitError<Header>> {
-    let stored = Stored::new(call, object);
     if encode::is_same(&live.value, &stored.bytes) {
         return Ok(Arc::clone(live));
     }
@@ -575,19 +577,23 @@ fn commit_change(
 }
 
 /// An object in the version that is stored, and its bytes.
-struct Stored {
+pub(crate) struct Stored {
     object: Object,
     bytes: Stamped,
 }
 
 impl Stored {
-    fn new(call: &Call, object: Object) -> Self {
+    /// # Errors
+    /// If a webhook has to convert the object, and does not.
+    pub(crate) async fn new(call: &Call, object: Object) -> Result<Self> {
+        let object = convert::object(&call.space, &call.kind, object, &call.kind.served.stored_as).await?;
         let object = to_stored(call, object);
         let bytes = encode::stamped(&object.0);
-        Self { object, bytes }
+        Ok(Self { object, bytes })
     }
 
-    fn commit(
+    /// Writes it. A dry run makes the entry that would be written.
+    pub(crate) fn commit(
         self,
         call: &Call,
         expect: Expect,
@@ -617,7 +623,7 @@ fn to_stored(call: &Call, mut object: Object) -> Object {
     let kind = &call.kind;
     if kind.custom.is_some() {
         object.0.insert("apiVersion".into(), kind.served.stored_as.to_string().into());
-    } else if let Err(error) = convert(&mut object, &kind.served.stored_as) {
+    } else if let Err(error) = convert_builtin(&mut object, &kind.served.stored_as) {
         // The rows name only versions that share a kind; as it came it can still be read.
         tracing::error!(kind = %kind.served.kind, %error, "an object is stored in the version that it came in");
     }
@@ -631,17 +637,6 @@ pub(crate) fn is_released(object: &Object, collection: &str) -> bool {
         collection == "namespaces" && listed.is_some_and(|list| !list.is_empty())
     };
     object.is_deleting() && object.finalizers().is_empty() && !held_by_spec()
-}
-
-/// Writes an object of the request's version. A dry run makes the entry that would be written.
-pub(crate) fn commit(
-    call: &Call,
-    expect: Expect,
-    object: Object,
-    dry_run: bool,
-    live: Option<&Arc<Entry>>,
-) -> Result<Arc<Entry>, CommitError<Header>> {
-    Stored::new(call, object).commit(call, expect, dry_run, live)
 }
 
 /// The entry that a write would make.

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -72,15 +72,28 @@ impl Client {
     pub(crate) async fn post(&self, url: &str, authorities: &str, seconds: u64, body: &Value) -> Result<Value, String> {
         let mark = if url.contains('?') { '&' } else { '?' };
         let url = format!("{url}{mark}timeout={seconds}s");
-        let asked = self.asked(&url, authorities, body);
+        let asked = self.asked(&url, authorities, Some(body));
         match tokio::time::timeout(Duration::from_secs(seconds), asked).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("Post {url:?}: context deadline exceeded")),
         }
     }
 
-    async fn asked(&self, url: &str, authorities: &str, body: &Value) -> Result<Value, String> {
-        let failed = |why: &dyn std::fmt::Display| format!("Post {url:?}: {why}");
+    /// Reads a JSON document. `authorities` is as for [`Client::post`].
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub(crate) async fn get(&self, url: &str, authorities: &str, seconds: u64) -> Result<Value, String> {
+        match tokio::time::timeout(Duration::from_secs(seconds), self.asked(url, authorities, None)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("Get {url:?}: context deadline exceeded")),
+        }
+    }
+
+    async fn asked(&self, url: &str, authorities: &str, body: Option<&Value>) -> Result<Value, String> {
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let verb = if body.is_some() { "Post" } else { "Get" };
+        let failed = |why: &dyn std::fmt::Display| format!("{verb} {url:?}: {why}");
         let uri: Uri = url.parse().map_err(|error| failed(&error))?;
         let host = uri.host().filter(|_| uri.scheme_str() == Some("https"));
         let host = host.ok_or_else(|| failed(&"it is no https URL"))?;
@@ -89,11 +102,13 @@ impl Client {
         let ended = "the server ends";
         let _space = self.calls.acquire().await.map_err(|_| failed(&ended))?;
         let _all = ALL_CALLS.acquire().await.map_err(|_| failed(&ended))?;
-        let bytes = Bytes::from(body.to_string());
+        let bytes = Bytes::from(body.map(Value::to_string).unwrap_or_default());
         let authority = uri.authority().map_or("", |authority| authority.as_str()).to_owned();
         let request = || {
             let path = uri.path_and_query().map_or("/", |path| path.as_str());
-            Request::post(path)
+            Request::builder()
+                .method(method.clone())
+                .uri(path)
                 .header(header::HOST, &authority)
                 .header(header::CONTENT_TYPE, "application/json")
                 .header(header::ACCEPT, "application/json, */*")

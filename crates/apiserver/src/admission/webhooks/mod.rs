@@ -37,7 +37,7 @@ pub(crate) struct Hooks {
     /// Of both phases.
     configurations: [Collection; 2],
     state: Mutex<Option<State>>,
-    client: Client,
+    pub(crate) client: Client,
 }
 
 struct State {
