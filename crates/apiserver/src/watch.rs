@@ -274,7 +274,7 @@ impl Watching {
                                 Ok(batch) => batch,
                                 Err(status) => {
                                     self.done = true;
-                                    return Some(error_event(&status));
+                                    return Some(self.writer.failure(&status));
                                 }
                             },
                         };
