@@ -1,5 +1,7 @@
-//! Measures the product as a user has it: `cargo xtask bench latency`, `cargo xtask bench memory`.
+//! Measures the product as a user has it: `cargo xtask bench latency`, `cargo xtask bench memory`,
+//! `cargo xtask bench api`.
 
+mod api;
 mod latency;
 mod machine;
 mod memory;
@@ -8,6 +10,7 @@ mod report;
 mod rig;
 mod stages;
 mod statistics;
+mod stock;
 mod trace;
 
 use anyhow::{Context, Result};
@@ -30,6 +33,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    Api(api::Api),
     Latency(latency::Latency),
     Memory(memory::Memory),
 }
@@ -43,6 +47,7 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let done = runtime.block_on(async {
         match &args.command {
+            Command::Api(api) => api.run(&mut report, folder.path(), &beside).await,
             Command::Latency(latency) => latency.run(&mut report, folder.path()).await,
             Command::Memory(memory) => memory.run(&mut report, folder.path(), &beside).await,
         }

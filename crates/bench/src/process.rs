@@ -106,7 +106,8 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    fn of(pid: u32) -> Result<Self> {
+    /// Of a process, by its number.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
         let folder = PathBuf::from(format!("/proc/{pid}"));
         let read = |file: &str| fs::read_to_string(folder.join(file)).with_context(|| format!("read {file} of {pid}"));
         Self::parse(&read("status")?, &read("stat")?).with_context(|| format!("read the usage of process {pid}"))
