@@ -131,6 +131,7 @@ fn ruled(kind: &Kind, value: &Value, old: Option<&Object>, causes: &mut Vec<Caus
 /// one costs more than the check.
 pub(super) fn problems(
     kind: &Kind,
+    subresource: &str,
     object: &mut Object,
     old: Option<&Object>,
     warnings: &mut Vec<String>,
@@ -143,6 +144,10 @@ pub(super) fn problems(
         let (group, name) = (&kind.served.group, &kind.served.kind);
         let mut causes = match old {
             None => validation::validate_create(group, name, object, schema.as_ref()),
+            Some(old) if &*kind.collection == "pods" && subresource == "resize" => {
+                let old = validation::resized(old, object);
+                validation::validate_update(group, name, object, &old, schema.as_ref())
+            }
             Some(old) => validation::validate_update(group, name, object, old, schema.as_ref()),
         };
         if policies::holds_policies(&kind.collection) {

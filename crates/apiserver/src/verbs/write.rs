@@ -555,7 +555,7 @@ fn refuse_invalid(call: &Call, object: &mut Object, old: Option<&Object>, warnin
     if let Some(old) = old {
         causes.extend(metadata::update_problems(old, object));
     }
-    causes.extend(fields::problems(&call.kind, object, old, warnings));
+    causes.extend(fields::problems(&call.kind, &call.target.subresource, object, old, warnings));
     if &*call.kind.collection == certificates::COLLECTION {
         causes.extend(certificates::problems(object, old, call.target.subresource == "approval"));
     }

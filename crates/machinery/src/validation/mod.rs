@@ -19,6 +19,8 @@ mod text;
 mod update;
 mod workloads;
 
+pub use update::resized;
+
 pub(crate) use admission::client_config;
 
 use crate::field::{self, Path};

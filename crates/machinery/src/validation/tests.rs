@@ -131,6 +131,16 @@ fn containers() {
 }
 
 #[test]
+fn amounts_of_a_pod_change_by_resize_only() {
+    let pod = |amount: &str| pod_of(json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": amount}}}));
+    let causes = validate_update("", "Pod", &object(pod("2")), &object(pod("1")), None);
+    assert_eq!(causes.iter().map(|cause| cause.field.as_str()).collect::<Vec<_>>(), ["spec"]);
+    let resized = resized(&object(pod("1")), &object(pod("2")));
+    assert_eq!(resized, object(pod("2")));
+    assert_eq!(validate_update("", "Pod", &object(pod("2")), &resized, None), []);
+}
+
+#[test]
 fn jobs() {
     let job = |policy: &str, image: &str| {
         json!({"metadata": {"name": "j"}, "spec": {"completions": 1, "template": {"spec": {"restartPolicy": policy,

@@ -2,7 +2,7 @@
 
 use super::{Causes, Fields};
 use crate::field::{self, Path, at, flag_at, int_at, list_at, object_at, text_at};
-use api::Cause;
+use api::{Cause, Object};
 use serde_json::{Map, Value};
 
 /// Fields that keep the value that they were created with: group, kind, path.
@@ -110,6 +110,24 @@ fn rest(object: &Fields, without: &[&str]) -> Map<String, Value> {
     spec
 }
 
+/// A Pod with the amounts of another one: what its subresource `resize` may change, and an update of the whole may not.
+pub fn resized(pod: &Object, amounts: &Object) -> Object {
+    let mut resized = pod.clone();
+    for list in ["containers", "initContainers"] {
+        let Some(Value::Array(containers)) = resized.0.get_mut("spec").and_then(|spec| spec.get_mut(list)) else {
+            continue;
+        };
+        let others = list_at(&amounts.0, &format!("spec.{list}"));
+        for (container, other) in containers.iter_mut().filter_map(Value::as_object_mut).zip(others) {
+            match other.get("resources") {
+                Some(amounts) => container.insert("resources".into(), amounts.clone()),
+                None => container.remove("resources"),
+            };
+        }
+    }
+    resized
+}
+
 fn pod(new: &Fields, old: &Fields, out: &mut Causes) {
     let stable = |object: &Fields| {
         const MUTABLE: [&str; 6] = [
@@ -118,7 +136,7 @@ fn pod(new: &Fields, old: &Fields, out: &mut Causes) {
             "schedulingGates",
             "terminationGracePeriodSeconds",
             "tolerations",
-            // Binding and resizing are subresources of their own.
+            // Binding is a subresource of its own.
             "nodeName",
         ];
         let mut spec = rest(object, &MUTABLE);
@@ -126,7 +144,6 @@ fn pod(new: &Fields, old: &Fields, out: &mut Causes) {
             for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
                 if let Value::Object(container) = container {
                     container.remove("image");
-                    container.remove("resources");
                 }
             }
         }
