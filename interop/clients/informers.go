@@ -8,7 +8,6 @@ import (
 	"os"
 	"sort"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -259,9 +258,9 @@ func expired(r *run) {
 	r.refused("a broken continue", err)
 	_, err = maps.List(r, metav1.ListOptions{ResourceVersion: "999999999", ResourceVersionMatch: metav1.ResourceVersionMatchExact})
 	r.say("a revision to come, exactly: reason %s", apierrors.ReasonForError(err))
-	short, cancel := context.WithTimeout(r, 20*time.Second)
-	defer cancel()
-	_, err = maps.List(short, metav1.ListOptions{ResourceVersion: "999999999", ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan})
+	// Asked once: client-go would go on for as long as the server tells it to try again.
+	err = r.client.CoreV1().RESTClient().Get().Namespace(r.namespace).Resource("configmaps").
+		Param("resourceVersion", "999999999").Param("resourceVersionMatch", "NotOlderThan").MaxRetries(0).Do(r).Error()
 	r.say("a revision to come, or newer: reason %s", apierrors.ReasonForError(err))
 	_, err = maps.List(r, metav1.ListOptions{ResourceVersion: "x"})
 	r.refused("no revision", err)
