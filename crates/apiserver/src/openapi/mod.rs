@@ -23,7 +23,7 @@ use std::fmt::Write as _;
 pub use cache::Cache;
 
 /// Changes when documents change that are made from the same kinds: clients keep them for a year by their hash.
-const EDITION: u32 = 2;
+const EDITION: u32 = 3;
 
 /// How a document is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,6 +5,7 @@ use super::parameters::{self, Parameter, Place};
 use super::schemas::{self, Edition};
 use super::v3::reason;
 use super::{Part, info, path_items, security};
+use descriptions::Descriptions;
 use serde_json::{Map, Value, json};
 
 /// Bodies that version 2 refers to instead of writing them out, by the names that a stock server gives them.
@@ -12,6 +13,10 @@ const BODIES: [(&str, &str, bool); 2] = [("body-2Y1dVQaQ", DELETE_OPTIONS, false
 
 pub(super) fn document(parts: &[Part<'_>]) -> Value {
     let mut definitions = crate::builtin::definitions();
+    let descriptions = Descriptions::read();
+    for (name, schema) in &mut definitions {
+        descriptions.describe(name, schema, |_| false);
+    }
     for version in parts.iter().filter_map(Part::version) {
         schemas::add_custom(version, Edition::V2, &mut definitions);
     }

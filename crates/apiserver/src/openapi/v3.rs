@@ -4,6 +4,7 @@ use super::operations::Operation;
 use super::parameters::{Parameter, Place};
 use super::schemas::{self, Edition};
 use super::{Part, builtins, info, path_items, security};
+use descriptions::Descriptions;
 use serde_json::{Map, Value, json};
 
 pub(super) fn document(part: &Part<'_>) -> Value {
@@ -42,6 +43,11 @@ fn definitions(part: &Part<'_>, mut roots: Vec<String>) -> Map<String, Value> {
     }
     let needed = schemas::reachable(&all, Edition::V2, roots);
     let mut definitions = builtins::definitions(all, &needed);
+    let descriptions = Descriptions::read();
+    for (name, schema) in &mut definitions {
+        // Nothing may stand beside a reference here.
+        descriptions.describe(name, schema, |schema| schema.get("$ref").is_some_and(Value::is_string));
+    }
     if let Some(version) = part.version() {
         for schema in definitions.values_mut() {
             builtins::keep_kinds_of(schema, version.group, version.version, part.is_custom());
