@@ -44,6 +44,7 @@ mod respond;
 mod route;
 mod selection;
 mod server;
+mod services;
 mod space;
 mod subresources;
 mod syntax;

@@ -9,14 +9,13 @@ use crate::route::Target;
 use crate::server::Server;
 use crate::space::Space;
 use api::{Object, ObjectName};
+use machinery::allocation::FIRST_ADDRESS;
 use serde_json::json;
 use std::sync::Arc;
 
 const PLURAL: &str = "services";
 const NAMESPACE: &str = "default";
 const NAME: &str = "kubernetes";
-/// The first address of the range that Services have theirs of.
-const ADDRESS: &str = "10.96.0.1";
 /// Who writes it, as a stock server has it.
 const MANAGER: &str = "kube-apiserver";
 /// Where clients reach a server whose address names no port.
@@ -25,6 +24,11 @@ const HTTPS: u16 = 443;
 /// Whether a request may see the Service.
 pub(crate) fn concerns(target: &Target) -> bool {
     target.group.is_empty() && target.resource == PLURAL && ["", NAMESPACE].contains(&target.namespace.as_str())
+}
+
+/// Whether a Service is this one.
+pub(crate) fn is(namespace: &str, name: &str) -> bool {
+    (namespace, name) == (NAMESPACE, NAME)
 }
 
 /// Writes it, if a space does not have it.
@@ -46,8 +50,8 @@ pub(crate) async fn ensure(server: &Server, space: &Arc<Space>) -> Result<()> {
 fn spec(port: u16) -> serde_json::Value {
     json!({
         "type": "ClusterIP",
-        "clusterIP": ADDRESS,
-        "clusterIPs": [ADDRESS],
+        "clusterIP": FIRST_ADDRESS,
+        "clusterIPs": [FIRST_ADDRESS],
         "ipFamilies": ["IPv4"],
         "ipFamilyPolicy": "SingleStack",
         "ports": [{"name": "https", "protocol": "TCP", "port": HTTPS, "targetPort": port}],

@@ -8,6 +8,7 @@ use crate::header::Header;
 use crate::oidc;
 use crate::rbac;
 use crate::registry::{self, Kind};
+use crate::services;
 use crate::tokens::TokenKey;
 use api::SpaceName;
 use parking_lot::{Mutex, RwLock};
@@ -39,6 +40,8 @@ pub(crate) struct Space {
     pub(crate) policies: policies::Cache,
     /// Held while a CRD is written, so that names are decided one after the other.
     pub(crate) crd_writes: Mutex<()>,
+    /// What is being given to its Services.
+    pub(crate) service_writes: services::Pending,
     /// What is used of its quotas.
     pub(crate) quotas: quota::Books,
     /// Its admission webhooks.
@@ -73,6 +76,7 @@ impl Space {
             policies: policies::Cache::default(),
             crd_writes: Mutex::new(()),
             trust: oidc::Trust::default(),
+            service_writes: services::Pending::default(),
             end: CancellationToken::new(),
         }
     }

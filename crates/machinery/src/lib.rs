@@ -3,6 +3,7 @@
 //! Nothing here waits, asks the time, draws a random number or reads the environment: data in, data out.
 
 pub mod admission;
+pub mod allocation;
 pub mod apply;
 pub mod authentication;
 pub mod cel;

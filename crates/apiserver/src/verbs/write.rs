@@ -10,7 +10,7 @@ use crate::options::{FieldValidation, WriteOptions};
 use crate::registry::Rules;
 use crate::respond::{Failure, Result};
 use crate::route::Verb;
-use crate::{Entry, certificates, crd, decode, encode, present, problems, random};
+use crate::{Entry, certificates, crd, decode, encode, present, problems, random, services};
 use api::{Object, Status};
 use machinery::apply::{FieldSet, Writer};
 use serde_json::{Map, Value};
@@ -199,6 +199,9 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         let mut object = prepared(call, object.clone(), generated.as_deref(), options, tracked);
         if attempt == 0 {
             admit::namespace(call, object.name())?;
+        }
+        let reserved = services::settle(call, &mut object, None)?;
+        if attempt == 0 {
             refuse_invalid(call, &mut object, None, &mut warnings)?;
             escalation::check(call, &object, None)?;
             if &*call.kind.collection == certificates::COLLECTION {
@@ -212,7 +215,7 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         // Held until the write is in the store.
         let charge = admission::quota::charge(call, Operation::Create, &object, None)?;
         let outcome = stored.commit(call, Expect::Absent, options.dry_run, None);
-        drop(charge);
+        drop((charge, reserved));
         match outcome {
             Ok(entry) => return Ok(Written { entry, created: true, warnings }),
             Err(CommitError::Conflict { .. }) if generated.is_some() && attempt < GENERATED_ATTEMPTS_MAX => {}
@@ -309,6 +312,7 @@ pub(crate) async fn update(
                 Decided { object: object_now, warnings: Vec::new(), tracked: true, must_be_conditional: false };
             object = changed(call, &old, decided, options, part)?;
         }
+        let reserved = if part == Part::Main { services::settle(call, &mut object, Some(&old))? } else { None };
         refuse_invalid(call, &mut object, Some(&old), &mut warnings)?;
         escalation::check(call, &object, Some(&old))?;
         if admitted {
@@ -317,7 +321,7 @@ pub(crate) async fn update(
         let stored = Stored::new(call, object).await?;
         let charge = admission::quota::charge(call, Operation::Update, &stored.object, Some(&old))?;
         let outcome = commit_change(call, &live, stored, options.dry_run);
-        drop(charge);
+        drop((charge, reserved));
         match outcome {
             Ok(entry) => return Ok(Written { entry, created: false, warnings }),
             Err(CommitError::Conflict { held: Some(held), .. }) => live = held,
