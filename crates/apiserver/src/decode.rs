@@ -143,7 +143,7 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Decoded, String> {
     }
 }
 
-/// Reads YAML of one document. What is written twice is told of in one text, as YAML's reader in a stock server has it.
+/// Reads YAML. What is written twice is told of in one text, as YAML's reader in a stock server has it.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
     match from_yaml::<Owned>(bytes) {
         Ok(Owned { value, duplicates: false }) => Ok(Decoded { value, duplicates: Vec::new() }),
@@ -152,7 +152,7 @@ pub(crate) fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
     }
 }
 
-/// Reads YAML of one document into something else. Of keys that are written twice, each is read.
+/// Reads YAML, the first document of it, into something else. Of keys that are written twice, each is read.
 pub(crate) fn from_yaml<T: de::DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_saphyr::Error> {
     let mut budget = serde_saphyr::Budget::default();
     budget.max_depth = DEPTH_MAX;
@@ -160,8 +160,15 @@ pub(crate) fn from_yaml<T: de::DeserializeOwned>(bytes: &[u8]) -> Result<T, serd
         with_snippet: false,
         budget: Some(budget),
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+        // Modes of files are written as YAML 1.1 has them: 0644.
+        legacy_octal_numbers: true,
     };
-    serde_saphyr::from_slice_with_options(bytes, options)
+    match serde_saphyr::from_slice_with_options(bytes, options.clone()) {
+        Err(error) if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) => {
+            serde_saphyr::read_with_options(&mut &bytes[..], options).next().unwrap_or(Err(error))
+        }
+        read => read,
+    }
 }
 
 /// Reads an applied configuration: YAML, which most clients write as JSON.
@@ -323,6 +330,8 @@ mod tests {
         assert_eq!(decoded.value["a"], 1);
         assert_eq!(decoded.value["b"][3], "1");
         assert_eq!(decoded.value["c"]["d"], "two\nlines\n");
+        assert_eq!(decoded.value["b"][5], 0o755);
+        assert_eq!(yaml(b"a: 1\n---\na: 2\n").unwrap().value["a"], 1);
         let deep = "[".repeat(5000);
         for bad in [deep.as_str(), "a: [", "a: &x [*x]"] {
             assert!(yaml(bad.as_bytes()).is_err(), "{bad}");

@@ -41,6 +41,10 @@ pub(crate) struct Rules {
     pub(crate) counts_generation: bool,
     /// `metadata.generation` counts changes of annotations too.
     pub(crate) generation_of_annotations: bool,
+    /// The same of labels.
+    pub(crate) generation_of_labels: bool,
+    /// `metadata.generation` is not there until something changes.
+    pub(crate) generation_is_late: bool,
     /// An update must say which resourceVersion it was made from.
     pub(crate) needs_revision: bool,
     /// A PUT of an object that is not there creates it.
@@ -62,6 +66,8 @@ impl From<Strategy> for Rules {
         Self {
             counts_generation: strategy.generation,
             generation_of_annotations: strategy.generation_of_annotations,
+            generation_of_labels: strategy.generation_of_labels,
+            generation_is_late: strategy.generation_is_late,
             needs_revision: !strategy.unconditional_update,
             put_creates: strategy.create_on_update,
             returns_deleted: strategy.returns_deleted,

@@ -511,7 +511,7 @@ fn drop_dependent(spec: &mut Fields, before: &Fields) {
             spec.remove("clusterIP");
             spec.remove("clusterIPs");
         }
-        for name in ["ipFamilies", "ipFamilyPolicy"] {
+        for name in ["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
             if same(spec, name) {
                 spec.remove(name);
             }

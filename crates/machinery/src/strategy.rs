@@ -28,6 +28,10 @@ pub struct Strategy {
     pub status_writes_labels: bool,
     /// `metadata.generation` counts changes of annotations too.
     pub generation_of_annotations: bool,
+    /// The same of labels.
+    pub generation_of_labels: bool,
+    /// `metadata.generation` is not there until something changes.
+    pub generation_is_late: bool,
 }
 
 const GENERATION: u16 = 1;
@@ -39,6 +43,8 @@ const ORPHANS: u16 = 1 << 5;
 const META_KEPT: u16 = 1 << 6;
 const LABELS_KEPT: u16 = 1 << 7;
 const ANNOTATIONS: u16 = 1 << 8;
+const LABELS: u16 = 1 << 9;
+const LATE: u16 = 1 << 10;
 
 /// Kinds with traits, by group. What is not listed is updated unconditionally, and has no other trait.
 const KINDS: &[(&str, &str, u16)] = &[
@@ -72,7 +78,7 @@ const KINDS: &[(&str, &str, u16)] = &[
     ("batch", "Job", GENERATION | STATUS | ORPHANS),
     ("certificates.k8s.io", "CertificateSigningRequest", STATUS),
     ("coordination.k8s.io", "Lease", CREATE | CONDITIONAL),
-    ("discovery.k8s.io", "EndpointSlice", GENERATION),
+    ("discovery.k8s.io", "EndpointSlice", GENERATION | LABELS),
     ("events.k8s.io", "Event", CREATE),
     ("flowcontrol.apiserver.k8s.io", "FlowSchema", GENERATION | STATUS | META_KEPT),
     ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", GENERATION | STATUS | META_KEPT),
@@ -91,7 +97,7 @@ const KINDS: &[(&str, &str, u16)] = &[
     ("resource.k8s.io", "ResourceClaimTemplate", RETURNS),
     ("resource.k8s.io", "ResourceSlice", GENERATION | RETURNS),
     ("scheduling.k8s.io", "PriorityClass", GENERATION),
-    ("storage.k8s.io", "CSIDriver", GENERATION | CONDITIONAL | RETURNS),
+    ("storage.k8s.io", "CSIDriver", GENERATION | LATE | CONDITIONAL | RETURNS),
     ("storage.k8s.io", "CSINode", CONDITIONAL | RETURNS),
     ("storage.k8s.io", "CSIStorageCapacity", CONDITIONAL),
     ("storage.k8s.io", "StorageClass", RETURNS),
@@ -113,6 +119,8 @@ pub fn strategy(group: &str, kind: &str) -> Strategy {
         status_writes_metadata: !has(META_KEPT),
         status_writes_labels: !has(META_KEPT) && !has(LABELS_KEPT),
         generation_of_annotations: has(ANNOTATIONS),
+        generation_of_labels: has(LABELS),
+        generation_is_late: has(LATE),
     }
 }
 

@@ -30,6 +30,8 @@ impl Deleted {
     }
 }
 
+const PODS: &str = "pods";
+
 /// What a client is told that deletes a Job and does not say what becomes of its Pods.
 const ORPHANED_PODS: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
      remove them or set propagationPolicy=Orphan to suppress this warning";
@@ -105,6 +107,12 @@ async fn remove_warned(
                     .map(Deleted::Marked),
                 None => return Ok(Deleted::Marked(live)),
             }
+        } else if let Some(object) = object {
+            // It is marked, and nothing holds it: its mark is in what it was last.
+            write::Stored::new(call, object)
+                .await?
+                .commit(call, Expect::At(live.modified), options.dry_run, Some(&live))
+                .map(Deleted::Gone)
         } else if options.dry_run {
             return Ok(Deleted::Gone(live));
         } else if &*call.kind.collection == crd::COLLECTION {
@@ -162,8 +170,10 @@ fn marked(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<(Option<
     let default = if call.kind.rules.orphans { Propagation::Orphan } else { Propagation::Background };
     let asked = options.propagation.unwrap_or(default);
     let is_namespace = &*call.kind.collection == "namespaces";
+    // A Pod says how long it had to end, even if it had no time at all.
+    let graceful = &*call.kind.collection == PODS && !live.meta.deleting;
     // Nothing to be read in the most common case: a plain object without finalizers.
-    if !live.meta.finalizers && !live.meta.deleting && asked == Propagation::Background && !is_namespace {
+    if !live.meta.finalizers && !live.meta.deleting && asked == Propagation::Background && !is_namespace && !graceful {
         return Ok((None, false));
     }
     // At the version that is stored: a webhook has no say in this.
@@ -186,7 +196,7 @@ fn marked(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<(Option<
         }
         let spec_holds = is_namespace
             && old.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-        if finalizers.is_empty() && !spec_holds {
+        if finalizers.is_empty() && !spec_holds && !graceful {
             return Ok((None, false));
         }
         object.set_meta("deletionTimestamp", call.server.now().to_string());

@@ -189,21 +189,45 @@ fn unfit(field: &str, value: &Value, wanted: &str) -> String {
 fn owner_problems(object: &Object) -> Vec<Cause> {
     let mut causes = Vec::new();
     let owners = object.meta("ownerReferences").and_then(Value::as_array).into_iter().flatten();
-    let mut controllers = 0;
+    let listed: Vec<String> = owners.clone().map(shown_owner).collect();
+    let mut first: Option<String> = None;
     for owner in owners {
+        let text = |name: &str| owner[name].as_str().unwrap_or("");
         for (name, what) in [("apiVersion", "version "), ("kind", ""), ("name", ""), ("uid", "")] {
-            if owner[name].as_str().unwrap_or("").is_empty() {
+            if text(name).is_empty() {
                 let message = format!("Invalid value: \"\": {what}must not be empty");
                 causes.push(cause("FieldValueInvalid", &format!("metadata.ownerReferences.{name}"), message));
             }
         }
-        controllers += usize::from(owner["controller"] == true);
-    }
-    if controllers > 1 {
-        let message = "Invalid value: Only one reference can have Controller set to true";
-        causes.push(cause("FieldValueInvalid", "metadata.ownerReferences", message));
+        // Events come by the thousand, and are never what others belong to.
+        if (text("apiVersion"), text("kind")) == ("v1", "Event") {
+            let message =
+                format!("Invalid value: {}: /v1, Kind=Event is disallowed from being an owner", shown_owner(owner));
+            causes.push(cause("FieldValueInvalid", "metadata.ownerReferences", message));
+        }
+        if owner["controller"] != true {
+            continue;
+        }
+        let this = format!("{}/{}", text("kind"), text("name"));
+        if let Some(first) = &first {
+            let message = format!(
+                "Invalid value: [{}]: Only one reference can have Controller set to true. Found \"true\" in references \
+                 for {first} and {this}",
+                listed.join(",")
+            );
+            causes.push(cause("FieldValueInvalid", "metadata.ownerReferences", message));
+        } else {
+            first = Some(this);
+        }
     }
     causes
+}
+
+/// An owner as the stock server writes it into errors.
+fn shown_owner(owner: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let fields = fields.into_iter().filter_map(|name| Some(format!("{name:?}:{}", owner.get(name)?)));
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
 }
 
 /// Which names a kind takes.

@@ -162,7 +162,9 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
     }
     addressed(call, &mut object)?;
     admit::definition(call)?;
-    let generation = object.meta("generation").filter(|_| !call.kind.rules.counts_generation).cloned();
+    let rules = call.kind.rules;
+    let counted = rules.counts_generation && !rules.generation_is_late;
+    let generation = object.meta("generation").filter(|_| !counted).cloned();
     let revision = object.meta("resourceVersion").filter(|_| options.dry_run && !tracked).cloned();
     metadata::wipe(&mut object);
     if let Some(revision) = revision {
@@ -244,7 +246,7 @@ fn prepared(call: &Call, mut object: Object, base: Option<&str>, options: &Write
         // The status that was dropped has a default form as well.
         fields::complete(&call.kind, &mut object);
     }
-    if call.kind.rules.counts_generation {
+    if call.kind.rules.counts_generation && !call.kind.rules.generation_is_late {
         object.set_meta("generation", 1);
     }
     object
@@ -512,7 +514,8 @@ fn take(from: &Object, to: &mut Object, field: &str) {
 
 /// Whether anything differs that `metadata.generation` counts.
 fn differs(old: &Object, new: &Object, rules: Rules) -> bool {
-    if rules.generation_of_annotations && old.meta("annotations") != new.meta("annotations") {
+    let counted = [(rules.generation_of_annotations, "annotations"), (rules.generation_of_labels, "labels")];
+    if counted.into_iter().any(|(counts, name)| counts && old.meta(name) != new.meta(name)) {
         return true;
     }
     let counts = |key: &str| key != "metadata" && !(rules.status && key == "status");
