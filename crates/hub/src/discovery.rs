@@ -30,14 +30,19 @@ const GROUPS_LEFT_OUT: [&str; 5] = [
     "flowcontrol.apiserver.k8s.io",
 ];
 /// The same, resource by resource.
-const RESOURCES_LEFT_OUT: [(&str, &str); 6] = [
+const RESOURCES_LEFT_OUT: [(&str, &str); 8] = [
     ("", "endpoints"),
     ("", "events"),
     ("", "nodes"),
     ("events.k8s.io", "events"),
+    ("networking.k8s.io", "ipaddresses"),
+    ("networking.k8s.io", "servicecidrs"),
     ("storage.k8s.io", "csinodes"),
     ("storage.k8s.io", "csistoragecapacities"),
 ];
+
+/// Objects that every server keeps for itself: group, resource, namespace, name. Each cluster has its own.
+const OBJECTS_LEFT_OUT: [(&str, &str, &str, &str); 1] = [("", "services", "default", "kubernetes")];
 
 /// Whether objects of the resource can be workload.
 fn is_workload(found: &Discovered) -> bool {
@@ -249,6 +254,10 @@ async fn feed(
 }
 
 fn set_object(world: &World, resource: &GroupResource, name: &ObjectName, after: Option<Arc<WorkloadHeader>>) {
+    let place = (resource.group.as_str(), resource.resource.as_str(), name.namespace.as_str(), name.name.as_str());
+    if OBJECTS_LEFT_OUT.contains(&place) {
+        return;
+    }
     let (touched, shown) = {
         let mut index = world.index.lock();
         let touched = index.set_object(resource, name, after);

@@ -28,8 +28,15 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const JOB_TRACKING: &str = "batch.kubernetes.io/job-tracking";
 const JOB_CONTROLLER_LABELS: [&str; 2] = ["batch.kubernetes.io/controller-uid", "controller-uid"];
 /// Fields of a Service that a cluster decides for itself.
-const SERVICE_CHOICES: [&str; 5] =
-    ["externalTrafficPolicy", "internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy", "sessionAffinity"];
+const SERVICE_CHOICES: [&str; 6] = [
+    "externalTrafficPolicy",
+    // Allowed beside a traffic policy only, which is not sent.
+    "healthCheckNodePort",
+    "internalTrafficPolicy",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "sessionAffinity",
+];
 /// How the volume begins in which admission puts a Pod's token.
 const TOKEN_VOLUME: &str = "kube-api-access-";
 /// What a Service without a virtual address has in place of one.
