@@ -6,7 +6,7 @@ use crate::kind::Kind;
 use crate::plan::{Plan, View};
 use crate::read::{self, number, replicas, status_number, template, text, truth};
 use crate::status::{self, condition, unless_zero};
-use api::{Object, ObjectName, Timestamp};
+use api::{Object, ObjectName, Op, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -78,7 +78,15 @@ fn scale(plan: &mut Plan, set: &Object, wanted: i64) {
 
 fn annotate(plan: &mut Plan, kind: Kind, object: &Object, wanted: i64) {
     if revision(object) != wanted {
-        plan.patch(kind, object, json!({"metadata": {"annotations": {REVISION: wanted.to_string()}}}));
+        let patch = json!({"metadata": {"annotations": {REVISION: wanted.to_string()}}});
+        match kind {
+            // As a controller of a real cluster: a Deployment's generation counts annotations, but for those that come
+            // with its status.
+            Kind::Deployment => {
+                plan.ops.push(Op::merge_patch(kind.resource(), object.object_name(), patch).on_status())
+            }
+            _ => plan.patch(kind, object, patch),
+        }
     }
 }
 
