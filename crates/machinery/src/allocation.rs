@@ -473,7 +473,7 @@ fn node_ports(spec: &mut Fields, before: Option<&Fields>, office: &mut Office<'_
                 .ok_or_else(|| Refusal::Internal("failed to allocate a nodePort: range is full".into()))?,
             (_, asked) => {
                 // It may be there twice, for two protocols; that it is not for one is looked at elsewhere.
-                if !own.contains(&asked) && !(before.is_some() && office.taken.ports.contains(&asked)) {
+                if !(own.contains(&asked) || before.is_some() && office.taken.ports.contains(&asked)) {
                     office.claim_port(asked).map_err(|why| refused(index, asked, &why))?;
                 }
                 asked
