@@ -93,8 +93,11 @@ func defined(r *run) {
 		return err == nil && len(list.APIResources) == 3
 	})
 	r.show("created", got(widgets.Create(r, widget("a", map[string]any{"color": "red", "unknown": "x"}), metav1.CreateOptions{})))
-	_, err = widgets.Create(r, widget("b", map[string]any{"size": int64(0), "color": int64(1)}), metav1.CreateOptions{})
-	r.refused("against the schema", err)
+	// One mistake each: the stock server tells of several in any order.
+	_, err = widgets.Create(r, widget("b", map[string]any{"size": int64(0)}), metav1.CreateOptions{})
+	r.refused("out of range", err)
+	_, err = widgets.Create(r, widget("b", map[string]any{"color": int64(1)}), metav1.CreateOptions{})
+	r.refused("of another type", err)
 	_, err = widgets.Create(r, widget("b", map[string]any{"unknown": "x"}), metav1.CreateOptions{FieldValidation: "Strict"})
 	r.refused("unknown field", err)
 	read := got(widgets.Get(r, "a", metav1.GetOptions{}))

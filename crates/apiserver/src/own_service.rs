@@ -1,6 +1,7 @@
-//! The Service `kubernetes` in the namespace `default`, by which Pods find the API of their space.
+//! The Service `kubernetes` in the namespace `default`, by which Pods find the API of their space, and the ServiceCIDR of
+//! that name, which says where Services have their addresses of.
 //!
-//! As the priority classes, it is written when somebody first asks for Services, and comes back when it is deleted.
+//! As the priority classes, they are written when somebody first asks for their kind, and come back when deleted.
 
 use crate::flowcontrol;
 use crate::registry;
@@ -9,7 +10,7 @@ use crate::route::Target;
 use crate::server::Server;
 use crate::space::Space;
 use api::{Object, ObjectName};
-use machinery::allocation::FIRST_ADDRESS;
+use machinery::allocation::{FIRST_ADDRESS, RANGE};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -21,9 +22,30 @@ const MANAGER: &str = "kube-apiserver";
 /// Where clients reach a server whose address names no port.
 const HTTPS: u16 = 443;
 
+/// The resource of ranges: group, version and name.
+const RANGES: (&str, &str, &str) = ("networking.k8s.io", "v1", "servicecidrs");
+
 /// Whether a request may see the Service.
-pub(crate) fn concerns(target: &Target) -> bool {
+fn concerns_service(target: &Target) -> bool {
     target.group.is_empty() && target.resource == PLURAL && ["", NAMESPACE].contains(&target.namespace.as_str())
+}
+
+/// Writes what a request may see of them, if a space does not have it.
+///
+/// # Errors
+/// If the store takes no writes.
+pub(crate) async fn ensure(server: &Server, space: &Arc<Space>, target: &Target) -> Result<()> {
+    if concerns_service(target) {
+        ensure_service(server, space).await?;
+    }
+    let (group, version, plural) = RANGES;
+    if target.group == group && target.resource == plural {
+        let Some(kind) = registry::builtin_kind(group, version, plural) else { return Ok(()) };
+        let mut object = Object::new(&kind.api_version, &kind.served.kind, &ObjectName::cluster(NAME));
+        object.0.insert("spec".into(), json!({"cidrs": [RANGE]}));
+        flowcontrol::write_absent(server, space, &kind, &[object], MANAGER).await?;
+    }
+    Ok(())
 }
 
 /// Whether a Service is this one.
@@ -31,11 +53,7 @@ pub(crate) fn is(namespace: &str, name: &str) -> bool {
     (namespace, name) == (NAMESPACE, NAME)
 }
 
-/// Writes it, if a space does not have it.
-///
-/// # Errors
-/// If the store takes no writes.
-pub(crate) async fn ensure(server: &Server, space: &Arc<Space>) -> Result<()> {
+async fn ensure_service(server: &Server, space: &Arc<Space>) -> Result<()> {
     let Some(kind) = registry::builtin_kind("", "v1", PLURAL) else { return Ok(()) };
     if server.store().get(&space.key(&kind.collection, NAMESPACE, NAME)).is_some() {
         return Ok(());

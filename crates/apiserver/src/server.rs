@@ -379,9 +379,7 @@ impl Server {
         if target.group == priorities::GROUP {
             priorities::ensure(self, &space).await?;
         }
-        if own_service::concerns(&target) {
-            own_service::ensure(self, &space).await?;
-        }
+        own_service::ensure(self, &space, &target).await?;
         let headers = head.headers;
         crate::options::check_timeout(&query)?;
         let warnings = Warnings::default();

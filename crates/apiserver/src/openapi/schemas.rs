@@ -2,8 +2,10 @@
 
 use super::{GroupVersion, Published};
 use crate::builtin;
+use descriptions::Descriptions;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
@@ -233,16 +235,28 @@ fn add_embedded_fields(schema: &mut Value, edition: Edition) {
 /// What every object has, in a schema of a whole object.
 fn add_object_fields(schema: &mut Map<String, Value>, edition: Edition) {
     add_type_fields(schema);
-    let metadata = edition.described(OBJECT_META, "What every object has: its name, labels, owners and such.");
+    let metadata = edition.described(OBJECT_META, &OBJECT_FIELDS.metadata);
     schema["properties"]["metadata"] = metadata;
 }
 
 fn add_type_fields(schema: &mut Map<String, Value>) {
     let properties = schema.entry("properties").or_insert_with(|| json!({}));
-    properties["apiVersion"] =
-        json!({"type": "string", "description": "Group and version of the API that the object is written in."});
-    properties["kind"] = json!({"type": "string", "description": "What the object is, in CamelCase."});
+    properties["apiVersion"] = json!({"type": "string", "description": OBJECT_FIELDS.api_version});
+    properties["kind"] = json!({"type": "string", "description": OBJECT_FIELDS.kind});
 }
+
+/// What the fields are for that every object has, as the built-in kinds say it.
+struct ObjectFields {
+    api_version: String,
+    kind: String,
+    metadata: String,
+}
+
+static OBJECT_FIELDS: LazyLock<ObjectFields> = LazyLock::new(|| {
+    let descriptions = Descriptions::read();
+    let of_any = |field| descriptions.of_field("io.k8s.api.core.v1.ConfigMap", field).unwrap_or_default().to_owned();
+    ObjectFields { api_version: of_any("apiVersion"), kind: of_any("kind"), metadata: of_any("metadata") }
+});
 
 /// The schemas of what is in an object or list: of properties, of elements, and of a map's values.
 fn for_each_part(schema: &mut Map<String, Value>, mut each: impl FnMut(&mut Value)) {

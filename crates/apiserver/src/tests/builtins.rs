@@ -316,6 +316,9 @@ async fn the_service_of_the_api_comes_back() {
     assert_eq!(world.get("/api/v1/services").await.is(200)["items"].as_array().map(Vec::len), Some(1));
     world.delete(path).await.is(200);
     world.get(path).await.is(200);
+    let ranges = world.get("/apis/networking.k8s.io/v1/servicecidrs").await.is(200);
+    assert_eq!(ranges["items"][0]["spec"]["cidrs"], json!(["10.96.0.0/16"]));
+    assert_eq!(ranges["items"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]
