@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the project")]
 enum Task {
-    /// Measure the product: `latency`, `memory`.
+    /// Measure the product: `latency`, `memory`, `api`.
     Bench(bench::Options),
     /// What CI runs after the tests: tidy, lints, the demo, the interop lane.
     Ci,
