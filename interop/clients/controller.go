@@ -150,8 +150,10 @@ func controlled(r *run) {
 		return c.Get(r, client.ObjectKey{Namespace: r.namespace, Name: "applied"}, applied) == nil
 	})
 	r.show("applied", applied)
+	// The owner is the one that came back: what belongs to one that is gone is collected, sooner or later.
+	back := got(r.client.CoreV1().ConfigMaps(r.namespace).Get(r, "one", metav1.GetOptions{}))
 	must(c.Apply(r, coreapply.ConfigMap("applied", r.namespace).WithOwnerReferences(metaapply.OwnerReference().
-		WithAPIVersion("v1").WithKind("ConfigMap").WithName("one").WithUID(config.UID)), client.FieldOwner("other")))
+		WithAPIVersion("v1").WithKind("ConfigMap").WithName("one").WithUID(back.UID)), client.FieldOwner("other")))
 	indexed := &corev1.ConfigMapList{}
 	r.until("the index has both", func() bool {
 		must(c.List(r, indexed, client.InNamespace(r.namespace), client.MatchingFields{"color": "green"}))
