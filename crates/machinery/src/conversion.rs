@@ -1,6 +1,7 @@
 //! Conversion webhooks: what one is asked to turn objects of a CRD into another version, and what its answer means.
 
 use crate::admission::webhook::Address;
+use crate::apply::go_type;
 use crate::field;
 use crate::name;
 use api::Object;
@@ -164,7 +165,7 @@ fn taken_in(object: &Value, original: &Object, desired: &str) -> Result<Object, 
     let metadata = match out.0.get("metadata") {
         Some(Value::Object(metadata)) => metadata,
         Some(other) => {
-            return Err(Bad::Metadata(format!("invalid metadata of type {} in converted object", type_of(other))));
+            return Err(Bad::Metadata(format!("invalid metadata of type {} in converted object", go_type(other))));
         }
         None => return Err(Bad::Metadata("missing metadata in converted object".into())),
     };
@@ -177,7 +178,7 @@ fn taken_in(object: &Value, original: &Object, desired: &str) -> Result<Object, 
                 kept.insert(field.into(), Value::Object(given.clone()));
             }
             Some(other) => {
-                let why = format!("invalid metadata.{field} of type {} in converted object", type_of(other));
+                let why = format!("invalid metadata.{field} of type {} in converted object", go_type(other));
                 return Err(Bad::Metadata(why));
             }
         }
@@ -190,7 +191,7 @@ fn taken_in(object: &Value, original: &Object, desired: &str) -> Result<Object, 
 fn texts(field: &str, given: &Map<String, Value>, held: Option<&Value>) -> Result<(), String> {
     for (key, value) in given {
         if !value.is_string() {
-            let kind = type_of(value);
+            let kind = go_type(value);
             return Err(format!("metadata.{field}[{key}] must be a string, but is {kind} in converted object"));
         }
     }
@@ -212,19 +213,6 @@ fn texts(field: &str, given: &Map<String, Value>, held: Option<&Value>) -> Resul
         [] => Ok(()),
         [one] => Err(one.clone()),
         several => Err(format!("[{}]", several.join(", "))),
-    }
-}
-
-/// The type of a value, as a stock server names it.
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 

@@ -79,8 +79,8 @@ fn is_quantity(node: &Node) -> bool {
     node.definition.as_deref().is_some_and(|name| name.ends_with("resource.Quantity"))
 }
 
-/// The type of a value in Go.
-fn go_type(value: &Value) -> &'static str {
+/// The type of a value in Go, as a stock server names it.
+pub(crate) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",

@@ -11,6 +11,8 @@ mod managed;
 mod place;
 mod walk;
 
+pub(crate) use check::go_type;
+
 use crate::defaulting::zero;
 use crate::schema::Schema;
 use api::{Object, Timestamp};

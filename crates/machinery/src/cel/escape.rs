@@ -1,38 +1,22 @@
 //! Names of fields as expressions write them: what is no identifier is escaped.
 
+use super::parse::RESERVED;
 use std::borrow::Cow;
 
-/// Words that cannot be names of fields.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+/// Words of the language that are no names either, beside those that are reserved.
+const LITERALS: [&str; 4] = ["true", "false", "null", "in"];
+
+/// Whether a word cannot be the name of a field.
+fn is_reserved(word: &str) -> bool {
+    LITERALS.contains(&word) || RESERVED.contains(&word)
+}
 
 /// The name that an expression uses for a field; `None` if it has none.
 pub(crate) fn escape(name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if is_reserved(name) {
         return Some(format!("__{name}__"));
     }
     let mut out = String::with_capacity(name.len());
@@ -58,7 +42,7 @@ pub(crate) fn unescape(name: &str) -> Cow<'_, str> {
         return Cow::Borrowed(name);
     }
     if let Some(word) = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"))
-        && RESERVED.contains(&word)
+        && is_reserved(word)
     {
         return Cow::Owned(word.to_owned());
     }

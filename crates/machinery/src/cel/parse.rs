@@ -6,7 +6,7 @@ use super::lex::{Token, Word, lex};
 use super::limits::{DEPTH_MAX, EXPRESSION_CHARS_MAX, NODES_MAX};
 
 /// Words that are no names.
-const RESERVED: [&str; 17] = [
+pub(super) const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",
