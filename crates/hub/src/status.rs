@@ -10,7 +10,9 @@ use api::{BindingName, ClusterName, GroupResource, Object, ObjectName, Op, Resou
 use client::{Client, Reflector};
 use controller::{Action, Reconcile, Result, execute};
 use planner::binding::ObjectId;
-use planner::status::{Facts, Return, Returned, Wrong, binding_status, complaint, plan, policy_status, takes_status};
+use planner::status::{
+    Facts, Return, Returned, Wrong, announcements, binding_status, complaint, plan, policy_status, takes_status,
+};
 use planner::transform::Transforms;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -210,6 +212,9 @@ impl Teller {
         let status = policy_status(policy.status.as_ref(), policy.metadata.generation, &of_binding, complaint);
         if let Some(status) = &status {
             execute(&world.teller, &replace_status(BINDING_POLICIES, name, status)).await?;
+            for told in announcements(policy.status.as_ref(), status) {
+                world.announce(&policy, &told);
+            }
         }
         Ok(())
     }
@@ -234,6 +239,7 @@ impl Teller {
         Facts {
             generation,
             wrong,
+            remarks: world.index.lock().remarks(name).to_vec(),
             sending: standing.sending,
             waiting: held.waiting(&label) + standing.asked.saturating_sub(held.count(&label)),
             failed: held.failed(&label, NAMED_CLUSTERS),

@@ -21,9 +21,10 @@ use api::work::{MANIFEST_WORKS, WDS_LABEL, WORK_STATUSES};
 use api::{BindingName, ClusterName, GroupResource, Object, ObjectName, Op, PartialObject, Resource, SpaceName};
 use client::{Change, Changes, Client, Reflector, Selection};
 use clock::SharedClock;
-use controller::{Queue, Result, Shutdown, execute};
+use controller::{EventType, Queue, Recorder, Regarding, Result, Shutdown, execute};
 use parking_lot::Mutex;
 use planner::binding::{ClusterHeader, Index, Touched};
+use planner::status::Announcement;
 use planner::transform::Transforms;
 use planner::transport::{HeldWork, Limits, Works, label_value};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -45,6 +46,9 @@ const STATUS_WORKERS: usize = 16;
 /// The statuses of a Binding and its policy are looked at this long after what they tell of: a delivery has several steps
 /// within a few milliseconds, and writing a status at each would delay the next.
 const REPORT_AFTER: Duration = Duration::from_millis(20);
+
+/// Who tells, in Events.
+const REPORTING_CONTROLLER: &str = "kubestellar";
 
 /// What is beside one WDS, and what it is told.
 pub struct WdsConfig {
@@ -152,6 +156,8 @@ pub(crate) struct World {
     pub deliveries: Deliveries,
     /// The Binding whose works have this label value.
     pub by_label: Mutex<HashMap<Arc<str>, BindingName>>,
+    /// Tells users of policies what happens to them.
+    recorder: Recorder,
     pub resolve: Queue<BindingName>,
     pub send: Queue<Send>,
     pub tell: Queue<Tell>,
@@ -161,6 +167,7 @@ impl World {
     fn start(config: WdsConfig) -> Self {
         let WdsConfig { name, wds, its, clock, limits } = config;
         let sender = wds.clone().with_field_manager("transport-controller");
+        let recorder = Recorder::start(wds.clone(), clock.clone(), REPORTING_CONTROLLER, name.as_str());
         let its = its.with_field_manager("transport-controller");
         let label = format!("{WDS_LABEL}={}", label_value(name.as_str()));
         Self {
@@ -185,6 +192,7 @@ impl World {
             removals: Mutex::default(),
             deliveries: Deliveries::default(),
             by_label: Mutex::default(),
+            recorder,
             resolve: Queue::new(),
             send: Queue::new(),
             tell: Queue::new(),
@@ -219,6 +227,14 @@ impl World {
     /// Has the status of a Binding and its policy looked at, when what happens to it now has happened.
     pub(crate) fn report_soon(&self, name: BindingName) {
         self.tell.add_after(Tell::Report(name), REPORT_AFTER);
+    }
+
+    /// Has an Event written about a policy.
+    pub(crate) fn announce(&self, policy: &BindingPolicy, told: &Announcement) {
+        let meta = &policy.metadata;
+        let regarding = Regarding::named(&BINDING_POLICIES, &ObjectName::cluster(meta.name.as_str()), &meta.uid);
+        let type_ = if told.warning { EventType::Warning } else { EventType::Normal };
+        self.recorder.event(regarding, type_, told.reason, "Deliver", &told.note);
     }
 
     pub(crate) fn policy(&self, name: &BindingName) -> Option<Arc<BindingPolicy>> {

@@ -1,6 +1,8 @@
 //! The shells of `hub` against the real API server, in-process, over the memory engine.
 
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod hosting;
 #[cfg(test)]
 mod its;

@@ -13,16 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinHandle;
 
 /// A WDS with what runs beside it, an ITS, and clusters `edge1` and `edge2` labelled `location-group=edge`.
-struct Pipeline {
-    world: World,
-    wds: Client,
-    its: Client,
+pub(crate) struct Pipeline {
+    pub(crate) world: World,
+    pub(crate) wds: Client,
+    pub(crate) its: Client,
     limits: Limits,
     running: Option<(Shutdown, JoinHandle<()>)>,
 }
 
 impl Pipeline {
-    async fn start(limits: Limits) -> Self {
+    pub(crate) async fn start(limits: Limits) -> Self {
         let world = World::new(&["wds1", "its1"]);
         let (wds, its) = (world.client("wds1"), world.client("its1"));
         apply(&its, &api::crds::ITS.join("\n---\n")).await;
@@ -37,7 +37,7 @@ impl Pipeline {
         pipeline
     }
 
-    fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let config = WdsConfig {
             name: "wds1".into(),
             wds: self.wds.clone(),
@@ -49,7 +49,7 @@ impl Pipeline {
         self.running = Some((shutdown.clone(), tokio::spawn(hub::wds::run(config, shutdown))));
     }
 
-    async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         let (shutdown, running) = self.running.take().unwrap();
         shutdown.cancel();
         running.await.unwrap();
@@ -57,7 +57,7 @@ impl Pipeline {
 
     /// Waits until the works of a Binding in a mailbox wrap exactly these objects; returns them.
     #[track_caller]
-    fn works(&self, cluster: &str, expected: &str) -> impl Future<Output = Vec<Object>> {
+    pub(crate) fn works(&self, cluster: &str, expected: &str) -> impl Future<Output = Vec<Object>> {
         let what = format!("the works in {cluster} are [{expected}] ({})", std::panic::Location::caller());
         let (wds, its) = (self.wds.clone(), self.its.clone());
         let (cluster, expected) = (cluster.to_owned(), expected.to_owned());
@@ -93,7 +93,7 @@ impl Pipeline {
     }
 
     /// Plays the agent: says that every work in the mailbox is applied, and tells a status of each object.
-    async fn carry_out(&self, cluster: &str, status: Value) {
+    pub(crate) async fn carry_out(&self, cluster: &str, status: Value) {
         for work in all(&self.its, &MANIFEST_WORKS, cluster).await {
             let applied = json!({"status": {"conditions": [{
                 "type": "Applied", "status": "True", "reason": "AppliedManifestWorkComplete", "message": "",
@@ -122,7 +122,7 @@ impl Pipeline {
     }
 
     /// Waits until the policy and its Binding say that this is so.
-    async fn condition(&self, policy: &str, type_: &'static str, status: &'static str) {
+    pub(crate) async fn condition(&self, policy: &str, type_: &'static str, status: &'static str) {
         for resource in [BINDINGS, BINDING_POLICIES] {
             until(&self.wds, &resource, &ObjectName::cluster(policy), &format!("{type_} is {status}"), move |object| {
                 let conditions = object.and_then(|object| object.pointer("/status/conditions")?.as_array());
@@ -134,7 +134,7 @@ impl Pipeline {
 }
 
 /// The objects in a work: `deployments` as `Deployment:web=1`, with what tells contents apart.
-fn wrapped(work: &Object) -> Vec<String> {
+pub(crate) fn wrapped(work: &Object) -> Vec<String> {
     let manifests = work.pointer("/spec/workload/manifests").and_then(Value::as_array);
     let one = |manifest: &Value| {
         let content = match manifest["kind"].as_str() {
@@ -147,7 +147,7 @@ fn wrapped(work: &Object) -> Vec<String> {
     manifests.into_iter().flatten().map(one).collect()
 }
 
-fn policy(name: &str, more: &str) -> String {
+pub(crate) fn policy(name: &str, more: &str) -> String {
     format!(
         "apiVersion: control.kubestellar.io/v1alpha1
 kind: BindingPolicy
@@ -162,7 +162,7 @@ spec:
     )
 }
 
-fn config_map(name: &str, app: &str, value: &str) -> String {
+pub(crate) fn config_map(name: &str, app: &str, value: &str) -> String {
     format!(
         "apiVersion: v1
 kind: ConfigMap
@@ -185,7 +185,7 @@ spec:
     )
 }
 
-fn label(name: &str, value: Value) -> Patch {
+pub(crate) fn label(name: &str, value: Value) -> Patch {
     Patch::Merge(json!({"metadata": {"labels": {name: value}}}))
 }
 

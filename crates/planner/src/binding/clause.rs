@@ -26,8 +26,10 @@ pub(super) enum Probe {
 pub(super) struct Compiled {
     pub clauses: Vec<Clause>,
     pub clusters: Vec<Selector>,
-    /// What the user should hear about the policy itself.
+    /// What is wrong in the policy itself.
     pub problems: Vec<String>,
+    /// What is right, and probably not meant so.
+    pub remarks: Vec<String>,
 }
 
 impl Compiled {
@@ -37,7 +39,8 @@ impl Compiled {
         let clusters = selectors(&spec.cluster_selectors, "spec.clusterSelectors", &mut problems);
         let clauses = spec.downsync.iter().enumerate();
         let clauses = clauses.map(|(at, clause)| Clause::new(clause, at, &mut problems)).collect();
-        Self { clauses, clusters, problems }
+        let remarks = spec.downsync.iter().enumerate().flat_map(|(at, clause)| remarks(clause, at)).collect();
+        Self { clauses, clusters, problems, remarks }
     }
 
     /// How the policy wants this object handled, or nothing if it does not select it. `namespace` are the labels of the
@@ -154,6 +157,33 @@ impl Clause {
         self.group.as_ref().is_none_or(|group| *group == resource.group)
             && self.resources.as_ref().is_none_or(|resources| resources.contains(&resource.resource))
     }
+}
+
+/// What a clause does that its author may not expect: it selects everything, or names beside `*` mean nothing.
+fn remarks(clause: &DownsyncClause, at: usize) -> Vec<String> {
+    let lists =
+        [("resources", &clause.resources), ("namespaces", &clause.namespaces), ("objectNames", &clause.object_names)];
+    let mixed = lists.iter().filter(|(_, list)| list.len() > 1 && list.iter().any(|name| name == ANY));
+    let mixed = mixed.map(|(field, _)| {
+        format!(
+            "spec.downsync[{at}].{field} has `*` beside names: it stands for everything, and the names change nothing"
+        )
+    });
+    let mut told: Vec<String> = mixed.collect();
+    let anything = |selectors: &[LabelSelector]| {
+        selectors.is_empty() || selectors.iter().any(|selector| *selector == LabelSelector::default())
+    };
+    let everything = clause.api_group.is_none()
+        && lists.iter().all(|(_, list)| names(list).is_none())
+        && anything(&clause.object_selectors)
+        && anything(&clause.namespace_selectors);
+    if everything {
+        told.push(format!(
+            "spec.downsync[{at}] selects every object of this space: none of its fields excludes any; if that is not \
+             meant, name resources, namespaces or labels"
+        ));
+    }
+    told
 }
 
 /// Every probe to which an object says yes.

@@ -264,6 +264,11 @@ impl Index {
         self.policies.get(name).map_or(&[], |policy| &policy.spec.problems)
     }
 
+    /// What in a policy is right and probably not meant so, in sentences for the user.
+    pub fn remarks(&self, name: &BindingName) -> &[String] {
+        self.policies.get(name).map_or(&[], |policy| &policy.spec.remarks)
+    }
+
     /// What every policy that selects the object asks for it.
     pub fn requests(&self, id: &ObjectId) -> Vec<Request<'_>> {
         let Some(entry) = self.entry(id) else { return Vec::new() };

@@ -172,6 +172,21 @@ fn a_namespace_that_gets_a_label_brings_its_objects() {
 }
 
 #[test]
+fn clauses_that_select_more_than_they_seem_to_are_told() {
+    let told = |clause: Value| {
+        let mut index = Index::default();
+        index.set_policy(&"p".into(), Some(&policy("p", &json!({"downsync": [clause]}))));
+        index.remarks(&"p".into()).join("; ")
+    };
+    assert!(told(json!({"resources": []})).contains("spec.downsync[0] selects every object"));
+    assert!(told(json!({"resources": ["*"], "objectSelectors": [{}]})).contains("selects every object"));
+    assert!(told(json!({"resources": ["*", "secrets"], "apiGroup": ""})).contains("resources has `*` beside names"));
+    assert_eq!(told(json!({"apiGroup": ""})), "");
+    assert_eq!(told(json!({"resources": ["secrets"]})), "");
+    assert_eq!(told(json!({"namespaceSelectors": [{"matchLabels": {"a": "b"}}]})), "");
+}
+
+#[test]
 fn wrong_selectors_are_told() {
     let mut index = index_with(&CONFIG_MAPS, "b/conf", "");
     index.set_cluster(&"c1".into(), Some(&cluster("c1", &labels("a=b"))));

@@ -5,5 +5,5 @@ mod report;
 mod returned;
 
 pub use aggregate::aggregate;
-pub use report::{Facts, Wrong, binding_status, complaint, policy_status};
+pub use report::{Announcement, Facts, Wrong, announcements, binding_status, complaint, policy_status};
 pub use returned::{Op, Return, Returned, plan, takes_status};

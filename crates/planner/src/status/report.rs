@@ -19,6 +19,11 @@ const COMPLAINT_OBJECTS: usize = 4;
 /// The most clusters that are named in the errors of one Binding: a status is read by people.
 pub(crate) const FAILED_CLUSTERS: usize = 10;
 
+/// The most new sentences of one status that become Events: the status has them all.
+const ANNOUNCED_ERRORS: usize = 5;
+/// Reason of a condition: clusters have not reported yet.
+const CREATING: &str = "Creating";
+
 /// What is known of a Binding, beside its spec.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Facts {
@@ -26,6 +31,9 @@ pub struct Facts {
     pub generation: i64,
     /// What is wrong, in sentences for the user.
     pub wrong: Wrong,
+    /// What the user should know although nothing went wrong, in sentences: they are among the errors, and no condition
+    /// is worse for them.
+    pub remarks: Vec<String>,
     /// Whether writes are still under way that nothing went wrong with so far.
     pub sending: bool,
     /// Works whose cluster has reported nothing yet.
@@ -61,7 +69,7 @@ pub fn binding_status(held: Option<&PipelineStatus>, facts: &Facts, now: Timesta
     status.observed_generation = facts.generation;
     let failed = facts.failed.1.iter().take(FAILED_CLUSTERS);
     let failed = failed.map(|(cluster, reason)| format!("Cluster {cluster} cannot apply {reason}"));
-    status.errors = facts.wrong.all().cloned().chain(failed).collect();
+    status.errors = facts.wrong.all().cloned().chain(failed).chain(facts.remarks.iter().cloned()).collect();
     if let Some(condition) = synced(facts) {
         set_condition(&mut status.conditions, condition, now);
     }
@@ -83,6 +91,45 @@ pub fn policy_status(
     let errors = complaint.into_iter().chain(binding.errors.iter().cloned()).collect();
     let status = PipelineStatus { conditions: binding.conditions.clone(), errors, observed_generation: generation };
     (held != Some(&status)).then_some(status)
+}
+
+/// What a policy lets its user hear when its status turns to another, as an Event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Announcement {
+    /// Whether something is wrong.
+    pub warning: bool,
+    /// One word in CamelCase.
+    pub reason: &'static str,
+    /// A sentence.
+    pub note: String,
+}
+
+/// What is announced of a policy whose status was `before` and is `now`: conditions that turned, and sentences that are
+/// new. That something is on its way is not worth an Event.
+pub fn announcements(before: Option<&PipelineStatus>, now: &PipelineStatus) -> Vec<Announcement> {
+    let held = |condition: &Condition| {
+        let before = before.into_iter().flat_map(|status| &status.conditions);
+        before.filter(|held| held.type_ == condition.type_).any(|held| held.status == condition.status)
+    };
+    let turned = now.conditions.iter().filter(|condition| !held(condition)).filter_map(|condition| {
+        let reason = match (condition.type_.as_str(), condition.is_true()) {
+            (SYNCED, true) => "Synced",
+            (READY, true) => "Ready",
+            (SYNCED, false) => "NotSynced",
+            (READY, false) if condition.reason != CREATING => "NotReady",
+            (COLLECTORS, false) => "StatusCollectorsMissing",
+            _ => return None,
+        };
+        Some(Announcement { warning: !condition.is_true(), reason, note: condition.message.clone() })
+    });
+    let mut told: Vec<Announcement> = turned.collect();
+    let known = before.map_or(&[][..], |status| &status.errors);
+    for error in now.errors.iter().filter(|error| !known.contains(error)).take(ANNOUNCED_ERRORS) {
+        if !told.iter().any(|other| other.note == **error) {
+            told.push(Announcement { warning: true, reason: "Problem", note: error.clone() });
+        }
+    }
+    told
 }
 
 /// While writes are under way the condition stays as it was: it would only flicker.
@@ -110,7 +157,7 @@ fn ready(facts: &Facts) -> Option<Condition> {
         return None;
     }
     if facts.waiting > 0 {
-        return condition(ConditionStatus::False, "Creating", "Not every cluster has applied its part yet".into());
+        return condition(ConditionStatus::False, CREATING, "Not every cluster has applied its part yet".into());
     }
     if facts.wrong.all().next().is_some() {
         return condition(ConditionStatus::False, "Unavailable", "Something could not be sent; see the errors".into());
@@ -194,6 +241,28 @@ mod tests {
         let wrong = Wrong { policy: vec!["a selector is wrong".into()], ..Wrong::default() };
         let wrong = Facts { wrong, missing_collectors: ["x".into()].into(), ..facts };
         check(&mut held, &wrong, 6, "StatusCollectorsAvailable=False@6 Synced=False@6 Ready=False@5");
+    }
+
+    #[test]
+    fn what_turns_is_announced() {
+        let mut held = None;
+        let mut turn = |facts: &Facts, expected: &[&str]| {
+            let now = binding_status(held.as_ref(), facts, Timestamp::from_seconds(1)).unwrap();
+            let told = announcements(held.as_ref(), &now);
+            let told: Vec<_> =
+                told.iter().map(|a| format!("{}{}", if a.warning { "!" } else { "" }, a.reason)).collect();
+            assert_eq!(told, expected);
+            assert_eq!(announcements(Some(&now), &now), []);
+            held = Some(now);
+        };
+        let facts = Facts { generation: 1, destinations: 1, ..Facts::default() };
+        turn(&Facts { waiting: 1, ..facts.clone() }, &["Synced"]);
+        turn(&facts, &["Ready"]);
+        turn(&Facts { remarks: vec!["everything is selected".into()], ..facts.clone() }, &["!Problem"]);
+        let wrong = Wrong { policy: vec!["a selector is wrong".into()], ..Wrong::default() };
+        turn(&Facts { wrong, ..facts.clone() }, &["!NotSynced", "!NotReady"]);
+        let failed = (1, vec![("c1".into(), "Secret n/s: forbidden".into())]);
+        turn(&Facts { failed, ..facts }, &["Synced", "!Problem"]);
     }
 
     #[test]
