@@ -109,6 +109,13 @@ pub struct Modulation {
     pub want_multi_wec_reported_state: bool,
 }
 
+impl Modulation {
+    /// Whether clusters do the same with an object under the other; which statuses come back is another matter.
+    pub fn is_carried_out_as(&self, other: &Self) -> bool {
+        self.create_only == other.create_only
+    }
+}
+
 /// What was resolved: the objects and clusters that a policy selects at the moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

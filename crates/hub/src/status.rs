@@ -4,7 +4,7 @@
 use crate::transport::label_of;
 use crate::until_done;
 use crate::wds::{World, established, status_selection};
-use api::control::{BINDING_POLICIES, BINDINGS, CUSTOM_TRANSFORMS};
+use api::control::{BINDING_POLICIES, BINDINGS, Binding, CUSTOM_TRANSFORMS};
 use api::work::{SourceRef, WorkStatus};
 use api::{BindingName, ClusterName, GroupResource, Object, ObjectName, Op, Resource, Write};
 use client::{Client, Reflector};
@@ -14,6 +14,7 @@ use planner::status::{
     Facts, Return, Returned, Wrong, announcements, binding_status, complaint, plan, policy_status, takes_status,
 };
 use planner::transform::Transforms;
+use planner::transport::{handled_differently, object_text, standing};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -231,7 +232,11 @@ impl Teller {
             destinations: failures
                 .map(|(cluster, why)| format!("Cluster {cluster} cannot be sent to: {why}"))
                 .collect(),
+            contests: Vec::new(),
         };
+        let (lost, won) = self.contests(&label, binding);
+        let wrong = Wrong { contests: lost, ..wrong };
+        let remarks = [world.index.lock().remarks(name).to_vec(), won].concat();
         let held = world.held.lock();
         let named: BTreeSet<&String> =
             binding.spec.workload.iter().flat_map(|reference| &reference.modulation.status_collectors).collect();
@@ -239,13 +244,43 @@ impl Teller {
         Facts {
             generation,
             wrong,
-            remarks: world.index.lock().remarks(name).to_vec(),
+            remarks,
             sending: standing.sending,
             waiting: held.waiting(&label) + standing.asked.saturating_sub(held.count(&label)),
             failed: held.failed(&label, NAMED_CLUSTERS),
             destinations: binding.spec.destinations.len(),
             missing_collectors: named.into_iter().filter(|name| !exists(name)).cloned().collect(),
         }
+    }
+
+    /// What there is to say of objects that others ask for too: those that others decide about, and those that it decides
+    /// about.
+    fn contests(&self, label: &str, binding: &Binding) -> (Vec<String>, Vec<String>) {
+        let world = &*self.0;
+        let contests = world.claims.lock().contests(&world.label, label, NAMED_OBJECTS);
+        if contests.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let others: BTreeSet<&str> = contests
+            .iter()
+            .flat_map(|contest| &contest.claimants)
+            .filter(|other| other.wds == world.label && other.binding != label)
+            .map(|other| other.binding.as_str())
+            .collect();
+        let mut unlike = BTreeSet::new();
+        for other in others {
+            let name = world.by_label.lock().get(other).cloned();
+            let Some(held) = name.and_then(|name| world.binding(&name)) else { continue };
+            let index = world.index.lock();
+            for reference in handled_differently(binding, &held) {
+                let resource = GroupResource { group: reference.group.clone(), resource: reference.resource.clone() };
+                let kind = index.kind(&resource).map(|kind| kind.kind).unwrap_or_default();
+                unlike.insert((other.to_owned(), object_text(&kind, &reference.group, &reference.object_name())));
+            }
+        }
+        let alike = |other: &str, object: &str| !unlike.contains(&(other.to_owned(), object.into()));
+        let standing = standing(&contests, &world.label, label, &alike);
+        (standing.lost, standing.won)
     }
 
     async fn report_transforms(&self) -> Result<()> {

@@ -418,6 +418,9 @@ impl Sender {
                 (works, names.iter().filter_map(|name| held.get(label, cluster, name)).collect())
             }
         };
+        let claims = self.0.claims.lock();
+        let works: Vec<_> = works.iter().map(|bundle| claims.settle(cluster, bundle)).collect();
+        drop(claims);
         match wanted {
             Some(prepared) => plan(cluster, Demand::Deliver { works: &works, keep: &prepared.keep }, &held),
             None => plan(cluster, Demand::Withdraw, &held),

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use planner::binding::{ClusterHeader, Index, Touched};
 use planner::status::Announcement;
 use planner::transform::Transforms;
-use planner::transport::{HeldWork, Limits, Works, label_value};
+use planner::transport::{Claims, HeldWork, Limits, Works, label_value};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,7 +148,11 @@ pub(crate) struct World {
     pub index: Mutex<Index>,
     /// Resources whose objects have a status of their own to write.
     pub with_status: Mutex<HashSet<GroupResource>>,
+    /// The label value that stands for this WDS.
+    pub label: String,
     pub held: Mutex<Works>,
+    /// The works of every WDS, by the objects that they hold.
+    pub claims: Mutex<Claims>,
     pub statuses: Mutex<Statuses>,
     /// Whether the ITS has told all statuses that it has.
     pub statuses_known: AtomicBool,
@@ -169,14 +173,14 @@ impl World {
         let sender = wds.clone().with_field_manager("transport-controller");
         let recorder = Recorder::start(wds.clone(), clock.clone(), REPORTING_CONTROLLER, name.as_str());
         let its = its.with_field_manager("transport-controller");
-        let label = format!("{WDS_LABEL}={}", label_value(name.as_str()));
         Self {
+            label: label_value(name.as_str()),
             policies: Reflector::start(wds.clone(), BINDING_POLICIES, Selection::all()),
             bindings: Reflector::start(wds.clone(), BINDINGS, Selection::all()),
             transforms: Reflector::start(wds.clone(), CUSTOM_TRANSFORMS, Selection::all()),
             collectors: Reflector::start(wds.clone(), STATUS_COLLECTORS, Selection::metadata()),
             clusters: Reflector::start(its.clone(), MANAGED_CLUSTERS, Selection::metadata()),
-            works: Reflector::start(its.clone(), MANIFEST_WORKS, Selection::all().with_labels(label)),
+            works: Reflector::start(its.clone(), MANIFEST_WORKS, Selection::all().with_labels(WDS_LABEL)),
             binder: wds.clone().with_field_manager("Binding"),
             teller: wds.with_field_manager("Status"),
             sender,
@@ -187,6 +191,7 @@ impl World {
             index: Mutex::default(),
             with_status: Mutex::default(),
             held: Mutex::default(),
+            claims: Mutex::default(),
             statuses: Mutex::default(),
             statuses_known: AtomicBool::new(false),
             removals: Mutex::default(),
@@ -285,7 +290,9 @@ impl Feeds {
         world.transforms_changed();
         let mut labels = BTreeSet::new();
         drain(&mut self.works, |change| {
-            labels.extend(world.held.lock().set(&change.name, change.before.as_deref(), change.after));
+            world.claims.lock().set(change.before.as_ref(), change.after.as_ref());
+            let (before, after) = (world.own(change.before), world.own(change.after));
+            labels.extend(world.held.lock().set(&change.name, before.as_deref(), after));
         });
         // Works whose Binding is gone are found by their label only.
         labels.into_iter().for_each(|label| world.send.add(Send::Prepare(label.into())));
@@ -346,8 +353,19 @@ impl World {
             (Some(before), Some(after)) => before.asks_the_same(after),
             _ => false,
         };
-        let touched = self.held.lock().set(&change.name, change.before.as_deref(), change.after);
+        let rivals = self.claims.lock().set(change.before.as_ref(), change.after.as_ref());
+        let (before, after) = (self.own(change.before), self.own(change.after));
+        let touched = self.held.lock().set(&change.name, before.as_deref(), after);
         touched.iter().for_each(|label| self.redeliver(label, &change.name, same));
+        // Others that hold the same objects may decide about them now, or no longer.
+        for rival in rivals.into_iter().filter_map(|rival| self.own(Some(rival))) {
+            self.redeliver(&rival.binding, &rival.name, false);
+        }
+    }
+
+    /// The work, if it is made from a Binding of this WDS.
+    fn own(&self, work: Option<Arc<HeldWork>>) -> Option<Arc<HeldWork>> {
+        work.filter(|work| work.wds == self.label)
     }
 
     /// Reads the CustomTransforms anew, and has everything prepared anew if they say something else than before.
@@ -380,6 +398,6 @@ impl World {
 
 /// WorkStatuses of this WDS.
 pub(crate) fn status_selection(world: &World) -> (Resource, Selection) {
-    let label = format!("{WDS_LABEL}={}", label_value(world.name.as_str()));
+    let label = format!("{WDS_LABEL}={}", world.label);
     (WORK_STATUSES, Selection::all().with_labels(label))
 }

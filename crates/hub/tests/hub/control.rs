@@ -1,11 +1,15 @@
 //! What users are told of their policies, and what they can say of how things are removed, shared and taken over.
 
-use crate::pipeline::{Pipeline, config_map};
+use crate::pipeline::{Pipeline, config_map, policy, wrapped};
 use crate::world::*;
-use api::{Object, Resource};
-use client::Client;
+use api::control::BINDING_POLICIES;
+use api::work::MANIFEST_WORKS;
+use api::{Object, ObjectName, Resource};
+use client::{Client, DeleteParams};
+use controller::Shutdown;
+use hub::wds::WdsConfig;
 use planner::transport::Limits;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const EVENTS: Resource = Resource::namespaced("events.k8s.io", "v1", "events", "Event");
 
@@ -55,4 +59,95 @@ spec:
     assert_eq!(event(&p.wds, "web", "Ready").await, "Every cluster has applied its part");
     let remark = event(&p.wds, "web", "Problem").await;
     assert!(remark.contains("spec.downsync[0].resources has `*` beside names"), "{remark}");
+}
+
+/// What a policy says is wrong, once that is so.
+async fn errors(wds: &Client, policy: &str, synced: &'static str, holds: fn(&str) -> bool) {
+    until(wds, &BINDING_POLICIES, &ObjectName::cluster(policy), "says what is wrong", move |object| {
+        let status = |object: &Object| {
+            let conditions = object.pointer("/status/conditions")?.as_array()?.clone();
+            let condition = conditions.into_iter().find(|c| c["type"] == "Synced" && c["status"] == synced);
+            condition.map(|_| object.pointer("/status/errors").map(Value::to_string).unwrap_or_default())
+        };
+        object.and_then(status).is_some_and(|errors| holds(&errors))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_wdses_the_older_work_decides_and_hands_over() {
+    let p = Pipeline::start(Limits::default()).await;
+    p.world.server.create_space(&"wds2".into()).unwrap();
+    let wds2 = p.world.client("wds2");
+    let shutdown = Shutdown::new();
+    let config = WdsConfig {
+        name: "wds2".into(),
+        wds: wds2.clone(),
+        its: p.its.clone(),
+        clock: p.world.clock.clone(),
+        limits: Limits::default(),
+    };
+    let running = tokio::spawn(hub::wds::run(config, shutdown.clone()));
+    wds2.wait_established("bindingpolicies.control.kubestellar.io").await.unwrap();
+
+    apply(&p.wds, &policy("web", "")).await;
+    apply(&p.wds, &config_map("conf", "web", "1")).await;
+    p.works("edge1", "conf=1").await;
+    p.works("edge2", "conf=1").await;
+    apply(&wds2, &policy("other", "")).await;
+    apply(&wds2, &config_map("conf", "other", "2")).await;
+    let works = p.works("edge1", "conf=1 conf=2").await;
+    let strategy = |works: &[Object], of: &str| {
+        let work = works.iter().find(|work| wrapped(work) == [of]).unwrap();
+        work.pointer("/spec/manifestConfigs/0/updateStrategy/type").cloned()
+    };
+    assert_eq!((strategy(&works, "conf=1"), strategy(&works, "conf=2")), (None, Some(json!("CreateOnly"))));
+    errors(&wds2, "other", "False", |errors| {
+        errors.contains("ConfigMap default/conf in cluster edge1 is as Binding web of WDS wds1 asks")
+    })
+    .await;
+    errors(&p.wds, "web", "True", |errors| {
+        errors.contains("ConfigMap default/conf in cluster edge2 is also asked for by Binding other of WDS wds2")
+    })
+    .await;
+
+    // The younger one takes over when the older one goes; nobody complains then.
+    p.wds.delete(&BINDING_POLICIES, &ObjectName::cluster("web"), &DeleteParams::default()).await.unwrap();
+    for cluster in ["edge1", "edge2"] {
+        let left = p.works(cluster, "conf=2").await.remove(0);
+        until(&p.its, &MANIFEST_WORKS, &left.object_name(), "decides", |object| {
+            object.is_some_and(|work| work.pointer("/spec/manifestConfigs/0").is_none())
+        })
+        .await;
+    }
+    errors(&wds2, "other", "True", str::is_empty).await;
+    shutdown.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_that_share_an_object_disagree_only_about_how_it_is_handled() {
+    let p = Pipeline::start(Limits::default()).await;
+    let other = |create_only: bool| {
+        let mut text = "apiVersion: control.kubestellar.io/v1alpha1
+kind: BindingPolicy
+metadata: {name: other}
+spec:
+  clusterSelectors: [{matchLabels: {location-group: edge}}]
+  downsync: [{resources: [configmaps], objectNames: [conf]"
+            .to_owned();
+        text.push_str(if create_only { ", createOnly: true}]" } else { "}]" });
+        text
+    };
+    apply(&p.wds, &policy("web", "")).await;
+    apply(&p.wds, &config_map("conf", "web", "1")).await;
+    p.works("edge1", "conf=1").await;
+    apply(&p.wds, &other(false)).await;
+    p.works("edge1", "conf=1 conf=1").await;
+    errors(&p.wds, "other", "True", str::is_empty).await;
+    apply(&p.wds, &other(true)).await;
+    errors(&p.wds, "other", "False", |errors| errors.contains("is as Binding web of WDS wds1 asks")).await;
+    // An edit is sent by both, and applied by the one that decides.
+    apply(&p.wds, &config_map("conf", "web", "2")).await;
+    p.works("edge1", "conf=2 conf=2").await;
 }

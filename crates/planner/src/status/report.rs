@@ -55,11 +55,13 @@ pub struct Wrong {
     pub objects: Vec<String>,
     /// With destinations.
     pub destinations: Vec<String>,
+    /// Objects that are as others ask.
+    pub contests: Vec<String>,
 }
 
 impl Wrong {
     fn all(&self) -> impl Iterator<Item = &String> {
-        self.policy.iter().chain(&self.objects).chain(&self.destinations)
+        self.policy.iter().chain(&self.objects).chain(&self.destinations).chain(&self.contests)
     }
 }
 

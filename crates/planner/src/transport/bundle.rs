@@ -1,12 +1,13 @@
 //! Wraps the objects of a Binding into ManifestWorks: which objects go together, and what the work is called.
 
+use super::claims::object_of;
 use crate::binding::ObjectId;
 use crate::digest::{Digest, Digester};
 use api::BindingName;
 use api::work::{BINDING_LABEL, MAX_MANIFESTS_BYTES, ManifestConfig, ResourceIdentifier, UpdateStrategy, WDS_LABEL};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How much goes into one ManifestWork.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +64,9 @@ pub struct Bundle {
     origin: Origin,
     members: Option<String>,
     manifests: Vec<Arc<str>>,
+    ids: Vec<Arc<ObjectId>>,
+    /// What the manifests are, as claims name them; read when it is first asked.
+    objects: OnceLock<Box<[Box<str>]>>,
     configs: Vec<ManifestConfig>,
     /// Digest of the spec.
     pub digest: Digest,
@@ -70,7 +74,7 @@ pub struct Bundle {
 
 impl Bundle {
     fn new(name: String, origin: &Origin, items: &[&Item], tell_members: bool) -> Self {
-        let configs: Vec<_> = items.iter().filter(|item| item.create_only).map(|item| create_only(item)).collect();
+        let configs: Vec<_> = items.iter().filter(|item| item.create_only).map(|item| create_only(&item.id)).collect();
         let mut digester = Digester::default();
         for item in items {
             digester.add(item.digest.to_string());
@@ -78,7 +82,33 @@ impl Bundle {
         }
         let members = tell_members.then(|| items.iter().map(|item| member(item)).collect::<Vec<_>>().join(","));
         let manifests = items.iter().map(|item| item.manifest.clone()).collect();
-        Self { name, origin: origin.clone(), members, manifests, configs, digest: digester.finish() }
+        let ids = items.iter().map(|item| item.id.clone()).collect();
+        let (origin, objects) = (origin.clone(), OnceLock::new());
+        Self { name, origin, members, manifests, ids, objects, configs, digest: digester.finish() }
+    }
+
+    /// The objects in it, as in `Deployment.apps default/web`.
+    pub(super) fn objects(&self) -> &[Box<str>] {
+        self.objects.get_or_init(|| {
+            let manifests = self.manifests.iter();
+            let read = manifests.map(|text| serde_json::from_str(text).expect("manifests are written by us, as JSON"));
+            read.map(|manifest| object_of(&manifest)).collect()
+        })
+    }
+
+    /// The same, but that the manifests at these places are only created: others decide about them.
+    pub(super) fn yielding(&self, places: &BTreeSet<usize>) -> Self {
+        let mut bundle = self.clone();
+        let mut digester = Digester::default();
+        digester.add(self.digest.to_string());
+        for place in places {
+            digester.add(place.to_le_bytes());
+            let config = create_only(&self.ids[*place]);
+            bundle.configs.retain(|held| held.resource_identifier != config.resource_identifier);
+            bundle.configs.push(config);
+        }
+        bundle.digest = digester.finish();
+        bundle
     }
 
     /// The labels that we own on the work.
@@ -102,12 +132,12 @@ impl Bundle {
     }
 }
 
-fn create_only(item: &Item) -> ManifestConfig {
+fn create_only(id: &ObjectId) -> ManifestConfig {
     let identifier = ResourceIdentifier {
-        group: item.id.resource.group.clone(),
-        resource: item.id.resource.resource.clone(),
-        namespace: item.id.name.namespace.clone(),
-        name: item.id.name.name.clone(),
+        group: id.resource.group.clone(),
+        resource: id.resource.resource.clone(),
+        namespace: id.name.namespace.clone(),
+        name: id.name.name.clone(),
     };
     let strategy = UpdateStrategy { type_: "CreateOnly".into(), server_side_apply: None };
     ManifestConfig { resource_identifier: identifier, update_strategy: Some(strategy), ..ManifestConfig::default() }

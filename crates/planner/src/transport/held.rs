@@ -1,13 +1,14 @@
 //! What is known of a ManifestWork in a mailbox: little enough to know it of a hundred thousand.
 
 use super::bundle::Packing;
-use api::work::{BINDING_LABEL, CONTENT_ANNOTATION, MEMBERS_ANNOTATION, ManifestWorkStatus};
-use api::{ClusterName, ObjectMeta, ObjectName};
+use super::claims::{Claim, Manifest, claims};
+use api::work::{BINDING_LABEL, CONTENT_ANNOTATION, MEMBERS_ANNOTATION, ManifestConfig, ManifestWorkStatus, WDS_LABEL};
+use api::{ClusterName, ObjectMeta, ObjectName, Timestamp};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A ManifestWork as the plan and the status see it. Reads from the object; the spec is passed over.
+/// A ManifestWork as the plan and the status see it. Reads from the object; of the spec, which objects it names.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(from = "Whole")]
 pub struct HeldWork {
@@ -17,6 +18,12 @@ pub struct HeldWork {
     pub uid: String,
     /// `metadata.generation`
     pub generation: i64,
+    /// `metadata.creationTimestamp`
+    pub created: Option<Timestamp>,
+    /// The value of the label that names the WDS.
+    pub wds: String,
+    /// The objects that it holds.
+    pub objects: Box<[Claim]>,
     /// The value of the label that names the Binding.
     pub binding: String,
     /// The annotation with digest and generation.
@@ -46,7 +53,22 @@ pub enum Progress {
 #[derive(Default)]
 struct Whole {
     metadata: ObjectMeta,
+    spec: Spec,
     status: ManifestWorkStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    workload: Workload,
+    manifest_configs: Option<Vec<ManifestConfig>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Workload {
+    manifests: Option<Vec<Manifest>>,
 }
 
 /// OCM's condition of a work and of a manifest.
@@ -56,11 +78,15 @@ impl From<Whole> for HeldWork {
     fn from(work: Whole) -> Self {
         let progress = progress(&work.status, work.metadata.generation);
         let mut meta = work.metadata;
+        let configs = work.spec.manifest_configs.unwrap_or_default();
         let mut take = |key: &str| meta.annotations.remove(key).unwrap_or_default();
         Self {
             content: take(CONTENT_ANNOTATION),
             members: take(MEMBERS_ANNOTATION),
             name: meta.object_name(),
+            created: meta.creation_timestamp,
+            wds: meta.labels.remove(WDS_LABEL).unwrap_or_default(),
+            objects: claims(&work.spec.workload.manifests.unwrap_or_default(), &configs),
             binding: meta.labels.remove(BINDING_LABEL).unwrap_or_default(),
             deleting: meta.is_deleting(),
             uid: meta.uid,
@@ -104,8 +130,9 @@ impl HeldWork {
     /// Whether only what the cluster reports differs.
     pub fn asks_the_same(&self, other: &Self) -> bool {
         let (one, two) = (self, other);
-        (&one.uid, one.generation, &one.binding, &one.content, one.deleting)
-            == (&two.uid, two.generation, &two.binding, &two.content, two.deleting)
+        one.objects == two.objects
+            && (&one.uid, one.generation, &one.binding, &one.content, one.deleting)
+                == (&two.uid, two.generation, &two.binding, &two.content, two.deleting)
     }
 }
 

@@ -7,11 +7,13 @@
 //! ```
 
 mod bundle;
+mod claims;
 mod held;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 pub use bundle::{Bundle, Bundles, Item, Limits, Origin, Packing, bundle, label_value};
+pub use claims::{Claimant, Claims, Contest, Standing, handled_differently, object_text, standing};
 pub use held::{HeldWork, Progress, Works};
 pub use plan::{Demand, FinalizerOp, Op, plan, plan_finalizer};
