@@ -4,12 +4,12 @@
 use crate::transport::label_of;
 use crate::until_done;
 use crate::wds::{World, established, status_selection};
-use api::control::{BINDING_POLICIES, BINDINGS, Binding, CUSTOM_TRANSFORMS};
+use api::control::{BINDING_POLICIES, BINDINGS, Binding, BindingPolicy, CUSTOM_TRANSFORMS};
 use api::work::{SourceRef, WorkStatus};
 use api::{BindingName, ClusterName, GroupResource, Object, ObjectName, Op, Resource, Write};
 use client::{Client, Reflector};
 use controller::{Action, Reconcile, Result, execute};
-use planner::binding::ObjectId;
+use planner::binding::{ObjectId, waiting};
 use planner::status::{
     Facts, Return, Returned, Wrong, announcements, binding_status, complaint, plan, policy_status, takes_status,
 };
@@ -207,7 +207,9 @@ impl Teller {
         if let Some(status) = &status {
             execute(&world.teller, &replace_status(BINDINGS, name, status)).await?;
         }
-        let Some(policy) = world.policy(name).filter(|policy| !policy.metadata.is_deleting()) else { return Ok(()) };
+        // One that is being deleted tells only what its end waits for.
+        let tells = |policy: &Arc<BindingPolicy>| !policy.metadata.is_deleting() || !facts.wrong.policy.is_empty();
+        let Some(policy) = world.policy(name).filter(tells) else { return Ok(()) };
         let complaint = complaint(&world.index.lock(), name);
         let of_binding = status.or_else(|| binding.status.clone()).unwrap_or_default();
         let status = policy_status(policy.status.as_ref(), policy.metadata.generation, &of_binding, complaint);
@@ -225,9 +227,14 @@ impl Teller {
         let label = label_of(name);
         let generation = binding.metadata.generation;
         let standing = world.deliveries.standing(&label, generation);
+        let waits = world.policy(name).map(|policy| {
+            // Resolved only for policies that have a budget.
+            waiting(&policy, || world.index.lock().resolution(name), Some(binding))
+        });
+        let waits = waits.unwrap_or_default();
         let failures = standing.failures.iter().take(NAMED_CLUSTERS);
         let wrong = Wrong {
-            policy: world.index.lock().problems(name).to_vec(),
+            policy: [world.index.lock().problems(name).to_vec(), waits].concat(),
             objects: shortened(standing.problems),
             destinations: failures
                 .map(|(cluster, why)| format!("Cluster {cluster} cannot be sent to: {why}"))

@@ -10,11 +10,12 @@ use controller::{Action, Class, Error, Reconcile, Result, execute};
 use futures_util::StreamExt;
 use futures_util::stream;
 use parking_lot::Mutex;
-use planner::binding::ObjectId;
+use planner::binding::{HELD_BACK_ANNOTATION, ObjectId};
 use planner::digest::Digest;
 use planner::transform::{Removal, wants_expansion};
 use planner::transport::{
-    Bundle, Bundles, Demand, HeldWork, Item, Op, Origin, Packing, bundle, label_value, plan, plan_finalizer,
+    Bundle, Bundles, Demand, HeldWork, Item, Op, Origin, Packing, bundle, label_value, object_text, plan,
+    plan_finalizer,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -198,7 +199,10 @@ impl Sender {
             generation: binding.metadata.generation,
         };
         let packing = self.packing(label);
-        let bundles = bundle(&origin, &read.items, &read.missing, world.limits, &packing);
+        let mut bundles = bundle(&origin, &read.items, &read.missing, world.limits, &packing);
+        if binding.metadata.annotations.contains_key(HELD_BACK_ANNOTATION) {
+            bundles.keep_all(&world.held.lock().holding(label, &read.gone));
+        }
         self.publish(label, &binding, bundles, read.problems);
         read.failure.map_or(Ok(()), Err)
     }
@@ -303,8 +307,12 @@ impl Sender {
                     objects.items.push(read.item.clone());
                     items.insert(id, read);
                 }
-                // Gone: the Binding will say so in a moment.
-                Ok(None) => objects.missing.extend(self.uid(&id)),
+                // Gone: the Binding will say so in a moment, or when that is confirmed.
+                Ok(None) => {
+                    objects.missing.extend(self.uid(&id));
+                    let kind = world.index.lock().kind(&id.resource).map(|kind| kind.kind).unwrap_or_default();
+                    objects.gone.insert(object_text(&kind, &id.resource.group, &id.name));
+                }
                 Err(error) => {
                     objects.problems.push(format!("{id} cannot be read, and stays as it was sent: {error}"));
                     objects.missing.extend(self.uid(&id));
@@ -453,6 +461,8 @@ struct Objects {
     items: Vec<Item>,
     /// The uids of objects that are named and could not be read.
     missing: Vec<String>,
+    /// The objects that are named and are not there.
+    gone: BTreeSet<Box<str>>,
     problems: Vec<String>,
     failure: Option<Error>,
 }

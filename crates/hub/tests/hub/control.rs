@@ -4,8 +4,8 @@ use crate::pipeline::{Pipeline, config_map, policy, wrapped};
 use crate::world::*;
 use api::control::BINDING_POLICIES;
 use api::work::MANIFEST_WORKS;
-use api::{Object, ObjectName, Resource};
-use client::{Client, DeleteParams};
+use api::{Object, ObjectName, PartialObject, Resource};
+use client::{Client, DeleteParams, Patch};
 use controller::Shutdown;
 use hub::wds::WdsConfig;
 use planner::transport::Limits;
@@ -150,4 +150,47 @@ spec:
     // An edit is sent by both, and applied by the one that decides.
     apply(&p.wds, &config_map("conf", "web", "2")).await;
     p.works("edge1", "conf=2 conf=2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_beyond_the_budget_waits_for_its_confirmation() {
+    let mut p = Pipeline::start(Limits::default()).await;
+    let name = ObjectName::cluster("web");
+    let maps = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+    apply(&p.wds, &policy("web", "")).await;
+    let annotate = |key: &str, value: Value| Patch::Merge(json!({"metadata": {"annotations": {key: value}}}));
+    let budget = annotate(planner::binding::BUDGET_ANNOTATION, json!("objects=0"));
+    let _: PartialObject = p.wds.patch(&BINDING_POLICIES, &name, &budget).await.unwrap();
+    apply(&p.wds, &config_map("a", "web", "1")).await;
+    apply(&p.wds, &config_map("b", "web", "1")).await;
+    p.works("edge1", "a=1 b=1").await;
+    p.wds.delete(&maps, &ObjectName::namespaced("default", "a"), &DeleteParams::default()).await.unwrap();
+    errors(&p.wds, "web", "False", |errors| errors.contains("1 object (configmaps default/a)")).await;
+    let note = event(&p.wds, "web", "NotSynced").await;
+    apply(&p.wds, &config_map("b", "web", "2")).await;
+    p.works("edge2", "a=1 b=2").await;
+    // Nor does a restart remove it.
+    p.stop().await;
+    p.run();
+    apply(&p.wds, &config_map("c", "web", "1")).await;
+    p.works("edge1", "a=1 b=2 c=1").await;
+    let token = note.split_once(&format!("{}=", planner::binding::CONFIRM_ANNOTATION)).unwrap().1;
+    let token = token.split_whitespace().next().unwrap();
+    let confirm = annotate(planner::binding::CONFIRM_ANNOTATION, json!(token));
+    let _: PartialObject = p.wds.patch(&BINDING_POLICIES, &name, &confirm).await.unwrap();
+    p.works("edge1", "b=2 c=1").await;
+    p.works("edge2", "b=2 c=1").await;
+    errors(&p.wds, "web", "True", str::is_empty).await;
+    until(&p.wds, &BINDING_POLICIES, &name, "has no confirmation any more", |object| {
+        object.is_some_and(|policy| policy.annotation(planner::binding::CONFIRM_ANNOTATION).is_none())
+    })
+    .await;
+    // The end of the policy waits too.
+    p.wds.delete(&BINDING_POLICIES, &name, &DeleteParams::default()).await.unwrap();
+    errors(&p.wds, "web", "False", |errors| errors.contains("2 objects")).await;
+    p.works("edge1", "b=2 c=1").await;
+    let no_budget = annotate(planner::binding::BUDGET_ANNOTATION, Value::Null);
+    let _: PartialObject = p.wds.patch(&BINDING_POLICIES, &name, &no_budget).await.unwrap();
+    p.works("edge1", "").await;
+    until(&p.wds, &BINDING_POLICIES, &name, "is gone", |object| object.is_none()).await;
 }

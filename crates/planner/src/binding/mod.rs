@@ -6,6 +6,7 @@
 //! clusters      ─┘  (what a change touches)   (against the Binding that is held)
 //! ```
 
+mod budget;
 mod clause;
 mod index;
 mod object;
@@ -13,7 +14,8 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+pub use budget::{BUDGET_ANNOTATION, CONFIRM_ANNOTATION, HELD_BACK_ANNOTATION};
 pub use index::{Index, Request, Touched};
 pub(crate) use object::STATUS_LABELS;
 pub use object::{ClusterHeader, ObjectId, WorkloadHeader};
-pub use plan::{CONTENT_ANNOTATION, Op, Resolution, plan};
+pub use plan::{CONTENT_ANNOTATION, Op, Resolution, plan, waiting};

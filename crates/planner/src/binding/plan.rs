@@ -1,5 +1,6 @@
 //! What is to be written to make the Binding hold what its policy resolves to.
 
+use super::budget::{BUDGET_ANNOTATION, CONFIRM_ANNOTATION, HELD_BACK_ANNOTATION, HeldBack, held_back, problem};
 use super::object::ObjectId;
 use crate::digest::{Digest, Digester};
 use api::control::{
@@ -98,12 +99,47 @@ impl Resolution {
             scope_of(&mut workload, reference).push(reference.clone());
         }
         if kept > 0 {
-            let place = |r: &ObjectReference| order(&r.group, &r.version, &r.resource, &r.object_name().to_string());
-            workload.cluster_scope.sort_by_cached_key(place);
-            workload.namespace_scope.sort_by_cached_key(place);
+            sort(&mut workload);
         }
         let destinations = self.destinations.iter().map(|cluster| Destination { cluster_id: cluster.to_string() });
         (BindingSpec { workload, destinations: destinations.collect() }, digester.finish())
+    }
+}
+
+fn sort(workload: &mut Workload) {
+    let place = |r: &ObjectReference| order(&r.group, &r.version, &r.resource, &r.object_name().to_string());
+    workload.cluster_scope.sort_by_cached_key(place);
+    workload.namespace_scope.sort_by_cached_key(place);
+}
+
+/// With what is not removed yet.
+fn holding(mut spec: BindingSpec, back: &HeldBack) -> BindingSpec {
+    for reference in &back.objects {
+        scope_of(&mut spec.workload, reference).push(reference.clone());
+    }
+    sort(&mut spec.workload);
+    spec.destinations.extend(back.clusters.iter().cloned());
+    spec.destinations.sort();
+    spec
+}
+
+/// What a policy waits for before it removes more than its budget allows, or why its budget cannot be read, in sentences
+/// for the user. `resolve` is asked only if there is a budget.
+pub fn waiting(
+    policy: &BindingPolicy,
+    resolve: impl FnOnce() -> Option<Resolution>,
+    held: Option<&Binding>,
+) -> Vec<String> {
+    if !policy.metadata.annotations.contains_key(BUDGET_ANNOTATION) {
+        return Vec::new();
+    }
+    let back = held.and_then(|held| {
+        let wanted = resolve().map_or_else(BindingSpec::default, |resolution| resolution.spec(Some(held)).0);
+        held_back(policy, &wanted, held)
+    });
+    match back {
+        Some(back) => vec![back.message],
+        None => problem(policy).into_iter().collect(),
     }
 }
 
@@ -135,6 +171,13 @@ pub enum Op {
         /// Its uid.
         uid: String,
     },
+    /// Take the confirmation of a removal from the policy: it has been used.
+    Confirmed {
+        /// The policy.
+        policy: BindingName,
+        /// The resourceVersion at which this was decided.
+        resource_version: String,
+    },
     /// Set the finalizers of the policy, if it is still at this version.
     PolicyFinalizers {
         /// The policy.
@@ -152,6 +195,7 @@ impl fmt::Display for Op {
             Self::Create(binding) => write!(f, "create binding {}", binding.metadata.name),
             Self::Update { binding, .. } => write!(f, "update binding {binding}"),
             Self::Delete { binding, .. } => write!(f, "delete binding {binding}"),
+            Self::Confirmed { policy, .. } => write!(f, "take the confirmation from policy {policy}"),
             Self::PolicyFinalizers { policy, finalizers, .. } => {
                 write!(f, "set finalizers of policy {policy} to [{}]", finalizers.join(" "))
             }
@@ -166,6 +210,11 @@ impl From<&Op> for api::Op {
             Op::Create(binding) => Self::create(BINDINGS, Object::from_typed(binding)),
             Op::Update { binding, patch } => Self::merge_patch(BINDINGS, place(binding), patch.clone()),
             Op::Delete { binding, uid } => Self::delete_only(BINDINGS, place(binding), uid),
+            Op::Confirmed { policy, resource_version } => {
+                let annotations = json!({CONFIRM_ANNOTATION: null});
+                let metadata = json!({"annotations": annotations, "resourceVersion": resource_version});
+                Self::merge_patch(BINDING_POLICIES, place(policy), json!({"metadata": metadata}))
+            }
             Op::PolicyFinalizers { policy, finalizers, resource_version } => {
                 let metadata = json!({"finalizers": finalizers, "resourceVersion": resource_version});
                 Self::merge_patch(BINDING_POLICIES, place(policy), json!({"metadata": metadata}))
@@ -190,6 +239,7 @@ pub fn plan(policy: Option<&BindingPolicy>, resolution: Option<&Resolution>, hel
         return match ours {
             _ if !has_finalizer => Vec::new(),
             Some(held) if held.metadata.is_deleting() => Vec::new(),
+            Some(held) if held_back(policy, &BindingSpec::default(), held).is_some() => Vec::new(),
             Some(held) => vec![Op::Delete { binding: name, uid: held.metadata.uid.clone() }],
             None => {
                 let rest = policy.metadata.finalizers.iter().filter(|held| *held != POLICY_FINALIZER);
@@ -208,8 +258,12 @@ pub fn plan(policy: Option<&BindingPolicy>, resolution: Option<&Resolution>, hel
         controller: Some(true),
         block_owner_deletion: Some(false),
     };
-    let (spec, content) = resolution.spec(held);
+    let (mut spec, content) = resolution.spec(held);
     let content = content.to_string();
+    let back = held.and_then(|held| held_back(policy, &spec, held));
+    if let Some(back) = &back {
+        spec = holding(spec, back);
+    }
     match held {
         None => {
             ops.extend((!has_finalizer).then(hold));
@@ -228,13 +282,22 @@ pub fn plan(policy: Option<&BindingPolicy>, resolution: Option<&Resolution>, hel
         // It is replaced once it is gone.
         Some(held) if held.metadata.is_deleting() => {}
         Some(held) => {
+            let token = back.as_ref().map(|back| &back.token);
             let same = ours.is_some()
+                && held.metadata.annotations.get(HELD_BACK_ANNOTATION) == token
                 && held.metadata.annotations.get(CONTENT_ANNOTATION) == Some(&content)
                 && without_versions(&held.spec) == without_versions(&spec);
             if !same {
                 let spec = complete_spec(&spec);
-                let metadata = json!({"annotations": {CONTENT_ANNOTATION: content}, "ownerReferences": [owner]});
+                let mut annotations = json!({CONTENT_ANNOTATION: content});
+                if token.is_some() || held.metadata.annotations.contains_key(HELD_BACK_ANNOTATION) {
+                    annotations[HELD_BACK_ANNOTATION] = json!(token);
+                }
+                let metadata = json!({"annotations": annotations, "ownerReferences": [owner]});
                 ops.push(Op::Update { binding: name.clone(), patch: json!({"metadata": metadata, "spec": spec}) });
+            } else if token.is_none() && policy.metadata.annotations.contains_key(CONFIRM_ANNOTATION) {
+                let resource_version = policy.metadata.resource_version.clone();
+                ops.push(Op::Confirmed { policy: name.clone(), resource_version });
             }
         }
     }

@@ -213,6 +213,9 @@ fn apply(op: &Op, policy: &mut BindingPolicy, held: &mut Option<Binding>) {
             *held = Some(serde_json::from_value(tree).unwrap());
         }
         Op::Delete { .. } => *held = None,
+        Op::Confirmed { .. } => {
+            policy.metadata.annotations.remove(CONFIRM_ANNOTATION);
+        }
         Op::PolicyFinalizers { finalizers, .. } => policy.metadata.finalizers.clone_from(finalizers),
     }
 }
@@ -306,6 +309,98 @@ fn plans_settle() {
     check_plan(&restarted, &mut asked, &mut held, "delete binding p");
     check_plan(&restarted, &mut asked, &mut held, "set finalizers of policy p to []");
     check_plan(&restarted, &mut asked, &mut held, "");
+}
+
+#[test]
+fn more_than_the_budget_waits_to_be_confirmed() {
+    let mut index = index_with(&CONFIG_MAPS, "n/a", "");
+    let maps = CONFIG_MAPS.group_resource();
+    let set = |index: &mut Index, name: &str, content: Option<i64>| {
+        let header = content
+            .map(|generation| header(&json!({"namespace": "n", "name": name, "uid": name, "generation": generation})));
+        index.set_object(&maps, &ObjectName::namespaced("n", name), header);
+    };
+    for name in ["a", "b", "c"] {
+        set(&mut index, name, Some(1));
+    }
+    let cluster_is = |index: &mut Index, name: &str, there: bool| {
+        let cluster = cluster(name, &labels("loc=edge"));
+        index.set_cluster(&name.into(), there.then_some(&cluster));
+    };
+    ["c1", "c2"].iter().for_each(|name| cluster_is(&mut index, name, true));
+    let spec = json!({"clusterSelectors": [{}], "downsync": [{"resources": ["configmaps"]}]});
+    let mut asked = policy("p", &spec);
+    let name = BindingName::from("p");
+    index.set_policy(&name, Some(&asked));
+    asked.metadata.finalizers = vec![POLICY_FINALIZER.into()];
+    asked.metadata.annotations.insert(BUDGET_ANNOTATION.into(), "objects=1, clusters=0".into());
+    let mut held = None;
+    check_plan(&index, &mut asked, &mut held, "create binding p");
+    let told = |held: &Option<Binding>| {
+        let spec = &held.as_ref().unwrap().spec;
+        let names = spec.workload.iter().map(|reference| reference.name.as_str());
+        names.chain(spec.destinations.iter().map(|to| to.cluster_id.as_str())).collect::<Vec<_>>().join(" ")
+    };
+    let waits = |index: &Index, asked: &BindingPolicy, held: &Option<Binding>| {
+        waiting(asked, || index.resolution(&BindingName::from("p")), held.as_ref()).join("; ")
+    };
+
+    // Within the budget.
+    set(&mut index, "c", None);
+    check_plan(&index, &mut asked, &mut held, "update binding p");
+    assert_eq!((told(&held).as_str(), waits(&index, &asked, &held).as_str()), ("a b c1 c2", ""));
+
+    // Beyond it: what goes stays, what comes or changes does not wait.
+    cluster_is(&mut index, "c2", false);
+    set(&mut index, "d", Some(1));
+    check_plan(&index, &mut asked, &mut held, "update binding p");
+    assert_eq!(told(&held), "a b d c1 c2");
+    let message = waits(&index, &asked, &held);
+    assert!(message.contains("no object and 1 cluster (c2) would be"), "{message}");
+    let token = held.as_ref().unwrap().metadata.annotations[HELD_BACK_ANNOTATION].clone();
+    assert!(message.contains(&format!("{CONFIRM_ANNOTATION}={token}")), "{message}");
+
+    // Another removal is not the one that was confirmed.
+    set(&mut index, "a", None);
+    asked.metadata.annotations.insert(CONFIRM_ANNOTATION.into(), token);
+    check_plan(&index, &mut asked, &mut held, "update binding p");
+    assert_eq!(told(&held), "a b d c1 c2");
+    let token = held.as_ref().unwrap().metadata.annotations[HELD_BACK_ANNOTATION].clone();
+    asked.metadata.annotations.insert(CONFIRM_ANNOTATION.into(), token);
+    let resolution = index.resolution(&name);
+    for op in plan(Some(&asked), resolution.as_ref(), held.as_ref()) {
+        apply(&op, &mut asked, &mut held);
+    }
+    assert_eq!((told(&held).as_str(), waits(&index, &asked, &held).as_str()), ("b d c1", ""));
+    assert_eq!(held.as_ref().unwrap().metadata.annotations.get(HELD_BACK_ANNOTATION), None);
+    // A confirmation is for once.
+    check_plan(&index, &mut asked, &mut held, "take the confirmation from policy p");
+
+    // The end of the policy takes everything away.
+    asked.metadata.deletion_timestamp = Some(api::Timestamp::from_seconds(1));
+    index.set_policy(&name, Some(&asked));
+    check_plan(&index, &mut asked, &mut held, "");
+    let message = waits(&index, &asked, &held);
+    assert!(message.contains("2 objects (configmaps n/b, configmaps n/d) and 1 cluster (c1)"), "{message}");
+    asked.metadata.annotations.remove(BUDGET_ANNOTATION);
+    check_plan(&index, &mut asked, &mut held, "delete binding p");
+}
+
+#[test]
+fn a_budget_that_cannot_be_read_protects() {
+    let mut index = index_with(&CONFIG_MAPS, "n/a", "");
+    let mut asked = policy("p", &json!({"clusterSelectors": [{}], "downsync": [{"resources": ["configmaps"]}]}));
+    let name = BindingName::from("p");
+    index.set_policy(&name, Some(&asked));
+    asked.metadata.finalizers = vec![POLICY_FINALIZER.into()];
+    asked.metadata.annotations.insert(BUDGET_ANNOTATION.into(), "object=3".into());
+    let mut held = None;
+    check_plan(&index, &mut asked, &mut held, "create binding p");
+    let said = waiting(&asked, || index.resolution(&name), held.as_ref()).concat();
+    assert!(said.contains("\"object\" is neither `objects` nor `clusters`"), "{said}");
+    index.set_object(&CONFIG_MAPS.group_resource(), &ObjectName::namespaced("n", "a"), None);
+    check_plan(&index, &mut asked, &mut held, "update binding p");
+    assert_eq!(held.unwrap().spec.workload.namespace_scope.len(), 1);
 }
 
 #[test]

@@ -160,6 +160,14 @@ pub struct Bundles {
     pub problems: Vec<String>,
 }
 
+impl Bundles {
+    /// Has these works stay as they are, whatever they hold.
+    pub fn keep_all(&mut self, names: &BTreeSet<String>) {
+        self.works.retain(|work| !names.contains(&work.name));
+        self.keep.extend(names.iter().cloned());
+    }
+}
+
 /// Wraps objects, given in the order of the Binding. `missing` are uids of objects that belong to the Binding and could
 /// not be read: where they are, they stay.
 pub fn bundle(origin: &Origin, items: &[Item], missing: &[String], limits: Limits, held: &Packing) -> Bundles {

@@ -208,6 +208,14 @@ impl Works {
         self.bindings.get(binding)?.works.get(cluster)?.get(name).cloned()
     }
 
+    /// The names of the works of a Binding that hold one of these objects.
+    pub fn holding(&self, binding: &str, objects: &BTreeSet<Box<str>>) -> BTreeSet<String> {
+        let works = self.bindings.get(binding).into_iter().flat_map(|mailboxes| mailboxes.works.values());
+        let works = works.flat_map(BTreeMap::values);
+        let holds = |work: &&Arc<HeldWork>| work.objects.iter().any(|claim| objects.contains(&claim.object));
+        works.filter(holds).map(|work| work.name.name.clone()).collect()
+    }
+
     /// How many works a Binding has.
     pub fn count(&self, binding: &str) -> usize {
         self.bindings.get(binding).map_or(0, |mailboxes| mailboxes.works.values().map(BTreeMap::len).sum())
