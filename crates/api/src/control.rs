@@ -98,6 +98,15 @@ pub struct Modulation {
     /// Create it in the cluster, and never update it there.
     #[serde(skip_serializing_if = "is_false")]
     pub create_only: bool,
+    /// What becomes of an object that is in the cluster already and that KubeStellar has not made. An extension.
+    #[serde(skip_serializing_if = "TakeOver::is_always")]
+    pub take_over: TakeOver,
+    /// Leave the object in the cluster when it is withdrawn. An extension.
+    #[serde(skip_serializing_if = "is_false")]
+    pub orphan_on_removal: bool,
+    /// Only look at the object in the cluster. An extension.
+    #[serde(skip_serializing_if = "is_false")]
+    pub read_only: bool,
     /// StatusCollectors to evaluate.
     #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub status_collectors: Vec<String>,
@@ -112,7 +121,40 @@ pub struct Modulation {
 impl Modulation {
     /// Whether clusters do the same with an object under the other; which statuses come back is another matter.
     pub fn is_carried_out_as(&self, other: &Self) -> bool {
-        self.create_only == other.create_only
+        (self.create_only, self.take_over, self.orphan_on_removal, self.read_only)
+            == (other.create_only, other.take_over, other.orphan_on_removal, other.read_only)
+    }
+
+    /// What two clauses ask together: each of them restrains.
+    pub fn merge(&mut self, other: &Self) {
+        self.create_only |= other.create_only;
+        self.take_over = self.take_over.max(other.take_over);
+        self.orphan_on_removal |= other.orphan_on_removal;
+        self.read_only |= other.read_only;
+        self.want_singleton_reported_state |= other.want_singleton_reported_state;
+        self.want_multi_wec_reported_state |= other.want_multi_wec_reported_state;
+        self.status_collectors.extend(other.status_collectors.iter().cloned());
+        self.status_collectors.sort();
+        self.status_collectors.dedup();
+    }
+}
+
+/// What becomes of an object that is in a cluster already and that KubeStellar has not made. The later one restrains more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub enum TakeOver {
+    /// It becomes as asked.
+    #[default]
+    Always,
+    /// It is taken over if it already is as asked, and otherwise left alone and reported.
+    IfNoDiff,
+    /// It is left alone and reported.
+    Never,
+}
+
+impl TakeOver {
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_always(&self) -> bool {
+        *self == Self::Always
     }
 }
 

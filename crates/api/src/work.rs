@@ -29,6 +29,12 @@ pub const CONTENT_ANNOTATION: &str = "transport.kubestellar.io/content";
 /// On a ManifestWork that wraps several objects: short digests of their uids, in order.
 pub const MEMBERS_ANNOTATION: &str = "transport.kubestellar.io/members";
 
+/// On an object as it is sent: `IfNoDiff` or `Never`, if one that is in the cluster already and that KubeStellar has not
+/// made is not to be taken over just like that.
+pub const TAKE_OVER_ANNOTATION: &str = "control.kubestellar.io/take-over";
+/// On an object as it is sent: `true`, if it stays in the cluster when it is withdrawn.
+pub const ORPHAN_ANNOTATION: &str = "control.kubestellar.io/orphan";
+
 /// The most bytes that the manifests of one ManifestWork may have: the limit of OCM's admission.
 pub const MAX_MANIFESTS_BYTES: usize = 512_000;
 

@@ -14,7 +14,7 @@ use planner::binding::{HELD_BACK_ANNOTATION, ObjectId};
 use planner::digest::Digest;
 use planner::transform::{Removal, wants_expansion};
 use planner::transport::{
-    Bundle, Bundles, Demand, HeldWork, Item, Op, Origin, Packing, bundle, label_value, object_text, plan,
+    Bundle, Bundles, Demand, Handling, HeldWork, Item, Op, Origin, Packing, bundle, label_value, object_text, plan,
     plan_finalizer,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -301,10 +301,9 @@ impl Sender {
         let mut items = HashMap::new();
         while let Some((id, reference, read)) = reads.next().await {
             match read {
-                Ok(Some(mut read)) => {
-                    read.item.create_only = reference.modulation.create_only;
+                Ok(Some(read)) => {
                     objects.problems.extend(read.problem.clone());
-                    objects.items.push(read.item.clone());
+                    objects.items.push(read.item.handled(&reference.modulation));
                     items.insert(id, read);
                 }
                 // Gone: the Binding will say so in a moment, or when that is confirmed.
@@ -357,7 +356,7 @@ impl Sender {
         let transforms = world.removals.lock().clone();
         let manifest: Arc<str> = serde_json::Value::Object(transforms.apply(&id.resource, object).0).to_string().into();
         let digest = Digest::of(manifest.as_bytes());
-        let item = Item { id: id.clone(), uid, manifest, digest, create_only: false };
+        let item = Item { id: id.clone(), uid, manifest, digest, handling: Handling::default() };
         Ok(Some(Read { version: reference.resource_version.clone(), removals: removals.clone(), item, problem }))
     }
 

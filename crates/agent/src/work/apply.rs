@@ -166,6 +166,9 @@ impl Works {
         }
         let mut looked = false;
         loop {
+            if let Some(why) = apply::refusal(wanted, live.as_ref()) {
+                return Err(client::Error::Request(why));
+            }
             let Some(op) = apply::plan(wanted, live.as_ref()) else {
                 return Ok(live.filter(|live| !live.is_deleting()).as_ref().map(identity));
             };

@@ -387,3 +387,67 @@ async fn a_work_that_vanishes_leaves_its_objects_for_a_while() {
     let again: Object = world.wec.get(&CONFIG_MAPS, &a).await.unwrap();
     assert_eq!(again.uid(), kept.uid());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_have_made_and_what_is_to_stay() {
+    let world = World::new().await;
+    let _agent = world.joined().await;
+    for (name, value) in [("same", "1"), ("other", "2"), ("never", "1")] {
+        world.wec.create::<Object>(&CONFIG_MAPS, "default", &config_map(name, value)).await.unwrap();
+    }
+    let manifest = |name: &str, key: &str, value: &str| {
+        let mut manifest = config_map(name, "1");
+        manifest["metadata"]["annotations"] = json!({key: value});
+        manifest
+    };
+    let take_over = api::work::TAKE_OVER_ANNOTATION;
+    let manifests = [
+        manifest("same", take_over, "IfNoDiff"),
+        manifest("other", take_over, "IfNoDiff"),
+        manifest("never", take_over, "Never"),
+        manifest("new", take_over, "Never"),
+        manifest("stays", api::work::ORPHAN_ANNOTATION, "true"),
+    ];
+    let config = |name: &str| {
+        json!({"resourceIdentifier": {"group": "", "resource": "configmaps", "namespace": "default", "name": name},
+               "updateStrategy": {"type": "ServerSideApply", "serverSideApply": {}}})
+    };
+    let configs = ["same", "other", "never", "new"].map(config);
+    let work = json!({
+        "apiVersion": "work.open-cluster-management.io/v1", "kind": "ManifestWork",
+        "metadata": {"name": "w", "namespace": CLUSTER},
+        "spec": {"workload": {"manifests": manifests},
+                 "manifestConfigs": configs},
+    });
+    world.its.create::<Object>(&MANIFEST_WORKS, CLUSTER, &work).await.unwrap();
+    until_work(&world, "w", "says what is left alone", |work| {
+        let told = work.pointer("/status/resourceStatus/manifests").and_then(Value::as_array).cloned();
+        let applied = |at: usize| {
+            let conditions = told.as_ref()?.get(at)?["conditions"].as_array()?;
+            let applied = conditions.iter().find(|condition| condition["type"] == "Applied")?;
+            Some((applied["status"] == "True", applied["message"].as_str()?.to_owned()))
+        };
+        let said = |at: usize, text: &str| applied(at).is_some_and(|(ok, message)| !ok && message.contains(text));
+        [0, 3, 4].iter().all(|at| applied(*at).is_some_and(|(ok, _)| ok))
+            && said(1, "takeOver: IfNoDiff")
+            && said(2, "takeOver: Never")
+    })
+    .await;
+    let owned = async |name: &str| {
+        let object: Object = world.wec.get(&CONFIG_MAPS, &ObjectName::namespaced("default", name)).await.unwrap();
+        (!object.owner_references().is_empty(), data(Some(&object)).unwrap().to_owned())
+    };
+    assert_eq!(owned("same").await, (true, "1".into()));
+    assert_eq!(owned("other").await, (false, "2".into()));
+    assert_eq!(owned("never").await, (false, "1".into()));
+    // It is withdrawn together with its place in the work, and stays.
+    edit(&world, "w", &manifests[..1]).await;
+    let new = ObjectName::namespaced("default", "new");
+    until(&world.wec, &CONFIG_MAPS, &new, "is gone", |object| object.is_none()).await;
+    let stays = ObjectName::namespaced("default", "stays");
+    until(&world.wec, &CONFIG_MAPS, &stays, "is nobody's", |object| {
+        object.is_some_and(|object| object.owner_references().is_empty())
+    })
+    .await;
+    assert_eq!(owned("other").await, (false, "2".into()));
+}

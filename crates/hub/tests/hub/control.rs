@@ -194,3 +194,21 @@ async fn a_removal_beyond_the_budget_waits_for_its_confirmation() {
     p.works("edge1", "").await;
     until(&p.wds, &BINDING_POLICIES, &name, "is gone", |object| object.is_none()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clauses_say_how_objects_are_handled_in_clusters() {
+    let p = Pipeline::start(Limits::default()).await;
+    apply(&p.wds, &policy("web", "    takeOver: IfNoDiff\n    orphanOnRemoval: true")).await;
+    apply(&p.wds, &config_map("conf", "web", "1")).await;
+    let work = p.works("edge1", "conf=1").await.remove(0);
+    assert_eq!(work.pointer("/spec/manifestConfigs/0/updateStrategy/type"), Some(&json!("ServerSideApply")));
+    assert_eq!(work.pointer("/spec/deleteOption/propagationPolicy"), Some(&json!("SelectivelyOrphan")));
+    apply(&p.wds, &policy("web", "    readOnly: true")).await;
+    until(&p.its, &MANIFEST_WORKS, &work.object_name(), "only looks", |work| {
+        work.is_some_and(|work| {
+            work.pointer("/spec/manifestConfigs/0/updateStrategy/type") == Some(&json!("ReadOnly"))
+                && work.pointer("/spec/deleteOption").is_none()
+        })
+    })
+    .await;
+}

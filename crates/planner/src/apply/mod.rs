@@ -14,7 +14,7 @@ pub use order::rank;
 pub use report::{Outcome, Report, applied_resources, report};
 
 use api::cluster::AppliedResource;
-use api::work::{DeleteOption, ManifestConfig, ResourceIdentifier};
+use api::work::{DeleteOption, ManifestConfig, ORPHAN_ANNOTATION, ResourceIdentifier, TAKE_OVER_ANNOTATION};
 use api::{Object, ObjectName, Op, OwnerReference, Resource};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -130,6 +130,35 @@ pub fn plan(wanted: &Wanted<'_>, live: Option<&Object>) -> Option<Op> {
     }
 }
 
+/// What our annotations on a manifest and on an object in a cluster tell the agent.
+const MARKS: [&str; 2] = [TAKE_OVER_ANNOTATION, ORPHAN_ANNOTATION];
+
+/// Why an object that is there is left alone, if no work has made it and the manifest says that it must not be taken over.
+pub fn refusal(wanted: &Wanted<'_>, live: Option<&Object>) -> Option<String> {
+    let how = wanted.manifest.annotation(TAKE_OVER_ANNOTATION)?;
+    let live = live?;
+    let ours = live.owner_references().iter().any(|owner| owner.kind == api::work::APPLIED_MANIFEST_WORKS.kind);
+    if ours || *wanted.strategy == Strategy::ReadOnly {
+        return None;
+    }
+    let unmarked = |object: &Object| {
+        let mut object = object.clone();
+        if let Some(Value::Object(annotations)) = object.metadata_mut().get_mut("annotations") {
+            annotations.retain(|key, _| !MARKS.contains(&key.as_str()));
+        }
+        object
+    };
+    let (manifest, live) = (unmarked(wanted.manifest), unmarked(live));
+    match how {
+        "Never" => Some("it is there already, KubeStellar has not made it, and its policy says takeOver: Never".into()),
+        "IfNoDiff" if !has_all(&Wanted { manifest: &manifest, ..*wanted }, &live) => Some(
+            "it is there already and is not as asked, KubeStellar has not made it, and its policy says takeOver: IfNoDiff"
+                .into(),
+        ),
+        _ => None,
+    }
+}
+
 /// Maps that nobody adds to but who wrote them: a key too many is drift there.
 const WHOLE: [(&str, &str); 3] = [("ConfigMap", "data"), ("ConfigMap", "binaryData"), ("Secret", "data")];
 
@@ -163,7 +192,10 @@ fn has_all(wanted: &Wanted<'_>, live: &Object) -> bool {
     let mut whole = whole.map(|(_, field)| (manifest.0.get(*field), live.0.get(*field)));
     let is_map = |value: &Value| value.as_object().is_some_and(|map| !map.is_empty());
     let replaced = *wanted.strategy == Strategy::Update;
-    (!replaced || whole.all(|(asked, held)| asked == held || !asked.is_some_and(is_map)))
+    // A mark that is no longer asked would still be followed; one that a test of likeness has taken off is not asked.
+    let orphan = |object: &Object| object.annotation(ORPHAN_ANNOTATION).is_some();
+    (orphan(wanted.manifest) || !orphan(live))
+        && (!replaced || whole.all(|(asked, held)| asked == held || !asked.is_some_and(is_map)))
         && diff::subset(&asked(&manifest), &Value::Object(live.0.clone()))
 }
 
@@ -202,13 +234,19 @@ fn merged(wanted: &Wanted<'_>, live: &Object) -> Object {
             }
         }
     }
+    if let Some(Value::Object(annotations)) = next.metadata_mut().get_mut("annotations") {
+        annotations.retain(|key, _| !MARKS.contains(&key.as_str()) || manifest.annotation(key).is_some());
+    }
     next.set_meta("ownerReferences", manifest.meta("ownerReferences").cloned().unwrap_or_default());
     carry::over(live, &mut next);
     next
 }
 
-/// What is done with an object that a work no longer asks for.
+/// What is done with an object that a work no longer asks for. One that is marked so stays.
 pub fn withdraw(resource: &Resource, live: &Object, owner_uid: &str) -> Option<Op> {
+    if live.annotation(ORPHAN_ANNOTATION) == Some("true") {
+        return release(resource, live, owner_uid);
+    }
     let mut owners = live.owner_references();
     let held = owners.len();
     owners.retain(|owner| owner.uid != owner_uid);

@@ -218,3 +218,43 @@ fn a_key_too_many_is_drift_where_nobody_else_adds_keys() {
     check(&Strategy::Update, true, &map(json!({"k": "1"})), Some(more.clone()), "update configmaps ns/a");
     check(&Strategy::Update, true, &map(json!({})), Some(more), "");
 }
+
+#[test]
+fn what_others_have_made_is_taken_over_as_asked() {
+    let owner = owner();
+    let refused = |how: &str, live: Option<&Object>| {
+        let mut manifest = map(json!({"k": "1"}));
+        manifest.set_meta("annotations", json!({TAKE_OVER_ANNOTATION: how}));
+        let strategy = Strategy::ServerSideApply { force: false };
+        let wanted =
+            Wanted { manifest: &manifest, resource: &MAPS, strategy: &strategy, owner: &owner, applied_before: false };
+        refusal(&wanted, live).is_some()
+    };
+    let (same, other) = (map(json!({"k": "1", "more": "2"})), map(json!({"k": "2"})));
+    let mut made = other.clone();
+    made.set_meta("ownerReferences", json!([{"kind": "AppliedManifestWork", "uid": "another"}]));
+    for (how, live, expected) in [
+        ("Never", None, false),
+        ("Never", Some(&same), true),
+        ("Never", Some(&made), false),
+        ("IfNoDiff", Some(&same), false),
+        ("IfNoDiff", Some(&other), true),
+        ("IfNoDiff", Some(&made), false),
+        ("Always", Some(&other), false),
+    ] {
+        assert_eq!(refused(how, live), expected, "{how} {live:?}");
+    }
+}
+
+#[test]
+fn what_is_marked_stays_when_it_is_withdrawn() {
+    let mut live = map(json!({"k": "1"}));
+    live.set_meta("uid", "live");
+    live.set_meta("ownerReferences", json!([owner()]));
+    let told = |live: &Object| withdraw(&MAPS, live, "owner").map(|op| op.verb().to_owned());
+    assert_eq!(told(&live).as_deref(), Some("delete"));
+    live.set_meta("annotations", json!({ORPHAN_ANNOTATION: "true"}));
+    assert_eq!(told(&live).as_deref(), Some("patch"));
+    // The mark goes from the object when it is no longer asked.
+    check(&Strategy::Update, true, &map(json!({"k": "1"})), Some(live), "update ConfigMap ns/a");
+}

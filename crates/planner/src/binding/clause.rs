@@ -56,14 +56,7 @@ impl Compiled {
         }
         let mut merged: Option<Modulation> = None;
         for clause in self.clauses.iter().filter(|clause| clause.accepts(resource, object, namespace)) {
-            let wanted = &clause.modulation;
-            let merged = merged.get_or_insert_default();
-            merged.create_only |= wanted.create_only;
-            merged.want_singleton_reported_state |= wanted.want_singleton_reported_state;
-            merged.want_multi_wec_reported_state |= wanted.want_multi_wec_reported_state;
-            merged.status_collectors.extend(wanted.status_collectors.iter().cloned());
-            merged.status_collectors.sort();
-            merged.status_collectors.dedup();
+            merged.get_or_insert_default().merge(&clause.modulation);
         }
         merged
     }

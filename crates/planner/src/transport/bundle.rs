@@ -1,6 +1,7 @@
 //! Wraps the objects of a Binding into ManifestWorks: which objects go together, and what the work is called.
 
 use super::claims::object_of;
+use super::handling::Handling;
 use crate::binding::ObjectId;
 use crate::digest::{Digest, Digester};
 use api::BindingName;
@@ -48,8 +49,8 @@ pub struct Item {
     pub manifest: Arc<str>,
     /// Digest of the manifest.
     pub digest: Digest,
-    /// Create it in the cluster and never update it there.
-    pub create_only: bool,
+    /// How it is handled there.
+    pub handling: Handling,
 }
 
 /// Which objects go together: for each object, by the short digest of its uid, the number of its work. Kept from one
@@ -68,23 +69,26 @@ pub struct Bundle {
     /// What the manifests are, as claims name them; read when it is first asked.
     objects: OnceLock<Box<[Box<str>]>>,
     configs: Vec<ManifestConfig>,
+    orphans: Vec<ResourceIdentifier>,
     /// Digest of the spec.
     pub digest: Digest,
 }
 
 impl Bundle {
     fn new(name: String, origin: &Origin, items: &[&Item], tell_members: bool) -> Self {
-        let configs: Vec<_> = items.iter().filter(|item| item.create_only).map(|item| create_only(&item.id)).collect();
+        let configs = items.iter().filter_map(|item| Some(config(&item.id, item.handling.strategy()?)));
+        let configs: Vec<_> = configs.collect();
+        let orphans = items.iter().filter(|item| item.handling.orphan).map(|item| identifier(&item.id)).collect();
         let mut digester = Digester::default();
         for item in items {
             digester.add(item.digest.to_string());
-            digester.add([u8::from(item.create_only)]);
+            digester.add([item.handling.bits()]);
         }
         let members = tell_members.then(|| items.iter().map(|item| member(item)).collect::<Vec<_>>().join(","));
         let manifests = items.iter().map(|item| item.manifest.clone()).collect();
         let ids = items.iter().map(|item| item.id.clone()).collect();
         let (origin, objects) = (origin.clone(), OnceLock::new());
-        Self { name, origin, members, manifests, ids, objects, configs, digest: digester.finish() }
+        Self { name, origin, members, manifests, ids, objects, configs, orphans, digest: digester.finish() }
     }
 
     /// The objects in it, as in `Deployment.apps default/web`.
@@ -103,7 +107,16 @@ impl Bundle {
         digester.add(self.digest.to_string());
         for place in places {
             digester.add(place.to_le_bytes());
-            let config = create_only(&self.ids[*place]);
+            let strategy = UpdateStrategy { type_: "CreateOnly".into(), server_side_apply: None };
+            let config = config(&self.ids[*place], strategy);
+            let only_seen = |held: &ManifestConfig| {
+                let strategy = held.update_strategy.as_ref();
+                held.resource_identifier == config.resource_identifier
+                    && strategy.is_some_and(|s| s.type_ == "ReadOnly")
+            };
+            if bundle.configs.iter().any(only_seen) {
+                continue;
+            }
             bundle.configs.retain(|held| held.resource_identifier != config.resource_identifier);
             bundle.configs.push(config);
         }
@@ -128,19 +141,29 @@ impl Bundle {
     pub(super) fn spec(&self) -> Value {
         let manifests = self.manifests.iter();
         let manifests = manifests.map(|text| serde_json::from_str(text).expect("manifests are written by us, as JSON"));
-        json!({"workload": {"manifests": manifests.collect::<Vec<Value>>()}, "manifestConfigs": self.configs})
+        let mut spec =
+            json!({"workload": {"manifests": manifests.collect::<Vec<Value>>()}, "manifestConfigs": self.configs});
+        if !self.orphans.is_empty() {
+            spec["deleteOption"] = json!({
+                "propagationPolicy": "SelectivelyOrphan", "selectivelyOrphans": {"orphaningRules": self.orphans},
+            });
+        }
+        spec
     }
 }
 
-fn create_only(id: &ObjectId) -> ManifestConfig {
-    let identifier = ResourceIdentifier {
+fn identifier(id: &ObjectId) -> ResourceIdentifier {
+    ResourceIdentifier {
         group: id.resource.group.clone(),
         resource: id.resource.resource.clone(),
         namespace: id.name.namespace.clone(),
         name: id.name.name.clone(),
-    };
-    let strategy = UpdateStrategy { type_: "CreateOnly".into(), server_side_apply: None };
-    ManifestConfig { resource_identifier: identifier, update_strategy: Some(strategy), ..ManifestConfig::default() }
+    }
+}
+
+fn config(id: &ObjectId, strategy: UpdateStrategy) -> ManifestConfig {
+    let update_strategy = Some(strategy);
+    ManifestConfig { resource_identifier: identifier(id), update_strategy, ..ManifestConfig::default() }
 }
 
 fn member(item: &Item) -> String {

@@ -8,6 +8,7 @@
 
 mod bundle;
 mod claims;
+mod handling;
 mod held;
 mod plan;
 #[cfg(test)]
@@ -15,5 +16,6 @@ mod tests;
 
 pub use bundle::{Bundle, Bundles, Item, Limits, Origin, Packing, bundle, label_value};
 pub use claims::{Claimant, Claims, Contest, Standing, handled_differently, object_text, standing};
+pub use handling::Handling;
 pub use held::{HeldWork, Progress, Works};
 pub use plan::{Demand, FinalizerOp, Op, plan, plan_finalizer};

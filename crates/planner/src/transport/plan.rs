@@ -74,7 +74,12 @@ impl Op {
                 json!({"apiVersion": api_version, "kind": "ManifestWork", "metadata": metadata, "spec": bundle.spec()})
             }
             Self::Update { bundle, generation, .. } => {
-                json!({"metadata": metadata(bundle, *generation), "spec": bundle.spec()})
+                let mut spec = bundle.spec();
+                if spec.get("deleteOption").is_none() {
+                    // A merge takes it away; where there is none, it changes nothing.
+                    spec["deleteOption"] = Value::Null;
+                }
+                json!({"metadata": metadata(bundle, *generation), "spec": spec})
             }
             Self::Delete { .. } => Value::Null,
         }

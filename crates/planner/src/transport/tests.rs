@@ -23,7 +23,7 @@ fn item(text: &str) -> Item {
         uid: name.into(),
         digest: Digest::of(manifest.as_bytes()),
         manifest: manifest.into(),
-        create_only,
+        handling: Handling { create_only, ..Handling::default() },
     }
 }
 
@@ -125,6 +125,43 @@ fn a_work_that_somebody_edited_is_mended() {
     // So is one that lost its labels.
     mailbox.0[1].0["metadata"]["labels"] = json!({});
     mailbox.reach(deliver(&bundles), "update b");
+}
+
+#[test]
+fn what_a_clause_asks_is_said_in_the_words_of_a_work() {
+    let handled = |modulation: Value| {
+        let modulation: api::control::Modulation = serde_json::from_value(modulation).unwrap();
+        let item = item("a").handled(&modulation);
+        let bundles = bundle(&origin(), &[item], &[], Limits::default(), &Packing::new());
+        let work = &bundles.works[0];
+        let spec = work.spec();
+        let strategy = spec["manifestConfigs"][0]["updateStrategy"]["type"].clone();
+        let marks = spec["workload"]["manifests"][0]["metadata"].get("annotations").cloned().unwrap_or_default();
+        let orphan = spec["deleteOption"]["selectivelyOrphans"]["orphaningRules"][0]["name"].clone();
+        (json!([strategy, marks, orphan]), work.digest)
+    };
+    let take_over = |how: &str| json!({api::work::TAKE_OVER_ANNOTATION: how});
+    let table = [
+        (json!({}), json!([null, null, null])),
+        (json!({"createOnly": true}), json!(["CreateOnly", null, null])),
+        (json!({"readOnly": true, "createOnly": true, "takeOver": "Never"}), json!(["ReadOnly", null, null])),
+        (json!({"takeOver": "IfNoDiff"}), json!(["ServerSideApply", take_over("IfNoDiff"), null])),
+        (json!({"takeOver": "Never"}), json!(["ServerSideApply", take_over("Never"), null])),
+        (json!({"orphanOnRemoval": true}), json!([null, {api::work::ORPHAN_ANNOTATION: "true"}, "a"])),
+    ];
+    let mut digests = BTreeSet::new();
+    for (modulation, expected) in table {
+        let (told, digest) = handled(modulation.clone());
+        assert_eq!(told, expected, "{modulation}");
+        assert!(digests.insert(digest), "{modulation} changes what is sent");
+    }
+    // What is no longer asked is taken away again.
+    let mut mailbox = Mailbox::default();
+    let orphaned = [item("a").handled(&serde_json::from_value(json!({"orphanOnRemoval": true})).unwrap())];
+    let orphaned = bundle(&origin(), &orphaned, &[], Limits::default(), &Packing::new());
+    mailbox.reach(deliver(&orphaned), "create a");
+    mailbox.reach(deliver(&single("a")), "update a");
+    assert_eq!(mailbox.0[0].0["spec"].get("deleteOption"), None);
 }
 
 #[test]
