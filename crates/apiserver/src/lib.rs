@@ -22,6 +22,7 @@ mod beside;
 mod body;
 mod call;
 mod certificates;
+mod columns;
 mod controllers;
 mod crd;
 mod decode;

@@ -5,7 +5,7 @@ use crate::negotiate::Form;
 use crate::registry::{Columns, Kind};
 use crate::respond::Result;
 use crate::route::Query;
-use crate::{Entry, present};
+use crate::{Entry, columns, present};
 use api::{Object, Status};
 use machinery::jsonpath::Path;
 use machinery::table;
@@ -120,24 +120,33 @@ impl Table {
             Columns::Builtin(columns) => columns
                 .iter()
                 .map(|column| {
-                    json!({"name": column.name, "type": column.kind, "format": column.format, "description": "",
-                        "priority": column.priority})
+                    json!({"name": column.name, "type": column.kind, "format": column.format,
+                        "description": self.description(&column.name), "priority": column.priority})
                 })
                 .collect(),
             Columns::Custom => {
                 let name = json!({"name": "Name", "type": "string", "format": "name",
-                    "description": "Name must be unique within a namespace.", "priority": 0});
+                    "description": self.description("Name"), "priority": 0});
                 let custom = self.kind.custom.as_ref().map_or(&[][..], |custom| &custom.columns);
                 let rest = custom.iter().map(|column| {
+                    let description = match column.description.as_str() {
+                        "" => columns::custom_description(&column.path),
+                        told => told.to_owned(),
+                    };
                     json!({"name": column.name, "type": column.kind, "format": column.format,
-                        "description": column.description, "priority": column.priority})
+                        "description": description, "priority": column.priority})
                 });
-                let age = custom
-                    .is_empty()
-                    .then(|| json!({"name": "Age", "type": "date", "format": "", "description": "", "priority": 0}));
+                let age = custom.is_empty().then(|| {
+                    json!({"name": "Age", "type": "date", "format": "", "description": self.description("Age"),
+                        "priority": 0})
+                });
                 std::iter::once(name).chain(rest).chain(age).collect()
             }
         }
+    }
+
+    fn description(&self, column: &str) -> &'static str {
+        columns::description(&self.kind.served.group, &self.kind.served.kind, column)
     }
 
     fn row(&self, entry: &Entry) -> Value {
