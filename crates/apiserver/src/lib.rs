@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod rbac;
 
 mod admission;
+mod api_services;
 mod authz;
 mod beside;
 mod body;

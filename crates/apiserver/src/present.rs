@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use store::Revision;
 
 /// The JSON of an entry at the version of `kind`.
 pub(crate) fn whole(kind: &Kind, entry: &Entry) -> Bytes {
@@ -29,6 +30,8 @@ pub(crate) fn whole(kind: &Kind, entry: &Entry) -> Bytes {
         return [lead.as_bytes(), rest].concat().into();
     }
     match tree(kind, entry) {
+        // A dry run of a create has the revision that it came with, if any.
+        Ok(object) if entry.modified == Revision::ZERO => crate::encode::unstored(&object.0, object.resource_version()),
         Ok(object) => crate::encode::unstored(&object.0, &entry.modified.to_string()),
         Err(error) => {
             tracing::error!(key = %entry.key, %error, "a stored object cannot be converted");

@@ -7,7 +7,9 @@ use crate::metrics::Metrics;
 use crate::respond::{self, Body, Result};
 use crate::space::Space;
 use crate::tokens::TokenKey;
-use crate::{Store, encode, flowcontrol, identity, negotiate, openapi, own_service, paths, priorities, verbs};
+use crate::{
+    Store, api_services, encode, flowcontrol, identity, negotiate, openapi, own_service, paths, priorities, verbs,
+};
 use api::{Reason, SpaceName, Status, Timestamp};
 use bytes::Bytes;
 use clock::SharedClock;
@@ -375,6 +377,9 @@ impl Server {
         };
         if target.group == flowcontrol::GROUP {
             flowcontrol::ensure(self, &space).await?;
+        }
+        if target.group == api_services::GROUP {
+            api_services::ensure(self, &space).await?;
         }
         if target.group == priorities::GROUP {
             priorities::ensure(self, &space).await?;

@@ -20,7 +20,8 @@ const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,ser
     serviceaccount-token-controller,root-ca-certificate-publisher-controller,clusterrole-aggregation-controller,\
     certificatesigningrequest-signing-controller,certificatesigningrequest-approving-controller,\
     certificatesigningrequest-cleaner-controller,bootstrap-signer-controller,token-cleaner-controller,\
-    persistentvolume-protection-controller,persistentvolumeclaim-protection-controller,resourcequota-controller";
+    persistentvolume-protection-controller,persistentvolumeclaim-protection-controller,\
+    volumeattributesclass-protection-controller,resourcequota-controller";
 
 /// The running programs. The order is that in which they end.
 pub(crate) struct Stock {

@@ -86,7 +86,7 @@ const KINDS: &[(&str, &str, u16)] = &[
     ("networking.k8s.io", "IngressClass", GENERATION),
     ("networking.k8s.io", "NetworkPolicy", GENERATION),
     ("networking.k8s.io", "ServiceCIDR", STATUS | META_KEPT),
-    ("node.k8s.io", "RuntimeClass", CONDITIONAL),
+    ("node.k8s.io", "RuntimeClass", CREATE | CONDITIONAL),
     ("policy", "PodDisruptionBudget", GENERATION | STATUS | CONDITIONAL),
     ("rbac.authorization.k8s.io", "ClusterRole", CREATE),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding", CREATE),
@@ -123,9 +123,6 @@ pub fn strategy(group: &str, kind: &str) -> Strategy {
         generation_is_late: has(LATE),
     }
 }
-
-/// The finalizer that holds a CRD until its objects are gone.
-pub const CRD_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// Where a DaemonSet says how often its template has changed: a field of a version that is no longer served.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
@@ -183,9 +180,8 @@ pub fn prepare_create(group: &str, kind: &str, object: &mut Object) {
                 .collect();
             let stored = json!(stored);
             let empty =
-                json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored});
+                json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored});
             object.0.insert("status".into(), empty);
-            add_finalizer(object, CRD_FINALIZER);
         }
         _ => {}
     }

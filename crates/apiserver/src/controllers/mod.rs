@@ -9,6 +9,7 @@ mod aggregation;
 mod approver;
 mod call;
 mod cleaner;
+mod conditions;
 mod expiry;
 mod garbage;
 mod lanes;
@@ -69,6 +70,8 @@ enum Work {
     Quota(Arc<str>),
     /// Let a claim or volume that is being deleted go, if nothing uses it.
     Unused(Key),
+    /// See what is to be said of an object, by others that it names.
+    Condition(Key),
     /// An Event has ended, if it is still at this revision.
     Expired(Key, Revision),
 }
@@ -194,8 +197,10 @@ struct State {
     emptying: HashSet<(Arc<str>, Arc<str>)>,
     /// How many quotas a namespace has, by space and name: of those that have any, every change may change a count.
     quotas: HashMap<(Arc<str>, Arc<str>), usize>,
-    /// Claims that wait until no Pod uses them.
+    /// Claims that wait until no Pod uses them, and classes until no claim or volume is of them.
     in_use: HashSet<Key>,
+    /// Objects of which others decide what is said.
+    decided: HashSet<Key>,
     expiry: Expiry,
 }
 
@@ -209,6 +214,7 @@ impl State {
             emptying: HashSet::new(),
             quotas: HashMap::new(),
             in_use: HashSet::new(),
+            decided: HashSet::new(),
             expiry: Expiry::default(),
         }
     }
@@ -218,6 +224,7 @@ impl State {
         *self.owners.lock() = Owners::default();
         self.quotas.clear();
         self.in_use.clear();
+        self.decided.clear();
         self.expiry = Expiry::default();
         let now = self.server.now();
         for space in self.server.spaces() {
@@ -263,13 +270,26 @@ impl State {
         if !self.quotas.is_empty() {
             self.count(key);
         }
-        if !self.in_use.is_empty() && &*key.collection.resource == protection::PODS {
-            let beside = self
-                .in_use
-                .iter()
-                .filter(|claim| claim.namespace == key.namespace && claim.collection.space == key.collection.space);
-            for claim in beside {
-                self.lanes.add(&key.collection.space, Work::Unused(claim.clone()));
+        if !self.in_use.is_empty() {
+            let by_pods = &*key.collection.resource == protection::PODS;
+            let by_storage = matches!(&*key.collection.resource, protection::CLAIMS | protection::VOLUMES);
+            let beside = self.in_use.iter().filter(|used| {
+                let of_claim = &*used.collection.resource == protection::CLAIMS;
+                let near = if of_claim { by_pods && used.namespace == key.namespace } else { by_storage };
+                near && used.collection.space == key.collection.space
+            });
+            for used in beside {
+                self.lanes.add(&key.collection.space, Work::Unused(used.clone()));
+            }
+        }
+        if !self.decided.is_empty() && conditions::decides_any(&key.collection.resource) {
+            let resource = &*key.collection.resource;
+            let of = |held: &&Key| {
+                held.collection.space == key.collection.space
+                    && conditions::decides(resource, &held.collection.resource)
+            };
+            for held in self.decided.iter().filter(of) {
+                self.lanes.add(&key.collection.space, Work::Condition(held.clone()));
             }
         }
         if event.change != Change::Deleted {
@@ -315,13 +335,18 @@ impl State {
             }
             _ => {}
         }
+        if conditions::are_decided_by_others(&key.collection.resource) {
+            self.decided.insert(key.clone());
+            self.lanes.add(space, Work::Condition(key.clone()));
+        }
         if owners_changed && !meta.owners.is_empty() {
             self.owners.lock().add(key, &meta.owners);
             self.lanes.add(space, Work::Dependent(key.clone()));
         }
-        let protected = matches!(&*key.collection.resource, protection::CLAIMS | protection::VOLUMES);
+        let resource = &*key.collection.resource;
+        let protected = matches!(resource, protection::CLAIMS | protection::VOLUMES | protection::ATTRIBUTES);
         if protected && meta.deleting && meta.finalizers {
-            if &*key.collection.resource == protection::CLAIMS {
+            if resource != protection::VOLUMES {
                 self.in_use.insert(key.clone());
             }
             self.lanes.add(space, Work::Unused(key.clone()));
@@ -371,7 +396,8 @@ impl State {
                     }
                 }
             }
-            protection::CLAIMS => drop(self.in_use.remove(key)),
+            conditions::API_SERVICES | conditions::FLOW_SCHEMAS => drop(self.decided.remove(key)),
+            protection::CLAIMS | protection::ATTRIBUTES => drop(self.in_use.remove(key)),
             _ => {}
         }
         let furniture = (&*key.collection.resource, &*key.name);
@@ -419,6 +445,7 @@ impl State {
                 self.emptying.retain(|(held, _)| *held != space);
                 self.quotas.retain(|(held, _), _| *held != space);
                 self.in_use.retain(|claim| claim.collection.space != space);
+                self.decided.retain(|held| held.collection.space != space);
             }
             Err(failure) => {
                 tracing::debug!(%space, ?work, %failure, "will try again");
@@ -433,12 +460,12 @@ fn namespace_of(key: &Key) -> (Arc<str>, Arc<str>) {
     (key.collection.space.clone(), key.namespace.clone())
 }
 
-/// Who lets claims and volumes go, as a stock server names it.
+/// Who lets claims, volumes and classes go, as a stock server names it.
 fn protector(key: &Key) -> &'static str {
-    if &*key.collection.resource == protection::CLAIMS {
-        "pvc-protection-controller"
-    } else {
-        "pv-protection-controller"
+    match &*key.collection.resource {
+        protection::CLAIMS => "pvc-protection-controller",
+        protection::ATTRIBUTES => "volumeattributesclass-protection-controller",
+        _ => "pv-protection-controller",
     }
 }
 
@@ -470,6 +497,7 @@ async fn attempt(server: &Server, owners: &Mutex<Owners>, space: &str, work: &Wo
         Work::Sign(name) => signer::sign(&caller("certificate-controller"), server, name).await?,
         Work::Quota(namespace) => quota::count(&caller("resourcequota-controller"), server, namespace).await?,
         Work::Unused(key) => protection::release(&caller(protector(key)), server, key).await?,
+        Work::Condition(key) => conditions::write(&caller("conditions"), server, key).await?,
         Work::Expired(key, revision) => expiry::expire(server, key, *revision)?,
     }
     Ok(Outcome::Done)

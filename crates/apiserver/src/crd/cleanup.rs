@@ -10,7 +10,7 @@ use crate::route::{Query, Target, Verb};
 use crate::server::Server;
 use crate::space::Space;
 use crate::verbs::{self, Part, write};
-use api::{Object, Status};
+use api::{Object, Status, Timestamp};
 use bytes::Bytes;
 use http::HeaderMap;
 use std::sync::Arc;
@@ -30,6 +30,9 @@ pub(crate) async fn run(server: Server, space: Arc<Space>, name: String) {
 
 async fn remove_all(server: &Server, space: &Arc<Space>, name: &str) -> Result<()> {
     let collection = space.collection(&Arc::from(name));
+    if server.store().count(&collection) > 0 {
+        write_definition(server, space, name, establish::emptying).await?;
+    }
     loop {
         let Some(entry) = server.store().get(&space.key(&Arc::from(COLLECTION), "", name)) else { return Ok(()) };
         if !entry.meta.deleting {
@@ -57,6 +60,25 @@ async fn remove_all(server: &Server, space: &Arc<Space>, name: &str) -> Result<(
 }
 
 async fn let_go(server: &Server, space: &Arc<Space>, name: &str) -> Result<()> {
+    let let_go = |object: &mut Object, now| {
+        establish::emptied(object, now);
+        let finalizers = object.finalizers().into_iter().filter(|held| *held != CLEANUP).map(str::to_owned);
+        let finalizers: Vec<String> = finalizers.collect();
+        object.set_meta("finalizers", finalizers);
+    };
+    write_definition(server, space, name, let_go).await
+}
+
+/// Changes a definition as the server; one that is gone is fine.
+async fn write_definition(
+    server: &Server,
+    space: &Arc<Space>,
+    name: &str,
+    change: impl Fn(&mut Object, Timestamp) + Sync,
+) -> Result<()> {
+    if server.store().get(&space.key(&Arc::from(COLLECTION), "", name)).is_none() {
+        return Ok(());
+    }
     let kind = registry::builtin_kind("apiextensions.k8s.io", "v1", "customresourcedefinitions");
     let kind = kind.ok_or_else(|| Status::internal("CustomResourceDefinition is not a built-in kind"))?;
     let call = call(server, space, kind, Verb::Update, name);
@@ -64,9 +86,7 @@ async fn let_go(server: &Server, space: &Arc<Space>, name: &str) -> Result<()> {
     let now = server.now();
     let decide = |live: &Object| {
         let mut object = live.clone();
-        establish::emptied(&mut object, now);
-        let finalizers: Vec<&str> = live.finalizers().into_iter().filter(|held| *held != CLEANUP).collect();
-        object.set_meta("finalizers", finalizers);
+        change(&mut object, now);
         Ok(write::Decided { object, warnings: Vec::new(), tracked: true, must_be_conditional: false })
     };
     let live = call.live().await?;

@@ -63,7 +63,6 @@ fn conflict(wanted: &Names, others: &[Names]) -> Option<(&'static str, String)> 
 /// Writes the status of a definition. `others` are the accepted names of the other definitions of its group.
 pub(super) fn establish(definition: &mut Object, others: &[Names], now: Timestamp) {
     let spec = definition.0.get("spec").cloned().unwrap_or_default();
-    let deleting = definition.is_deleting();
     let status = definition.0.entry("status").or_insert_with(|| json!({}));
     if !status.is_object() {
         *status = json!({});
@@ -91,11 +90,6 @@ pub(super) fn establish(definition: &mut Object, others: &[Names], now: Timestam
         Condition::new("Established", ConditionStatus::False, "NotAccepted", "not all names are accepted")
     };
     put_condition(status, established, now);
-    if deleting && condition(status, "Terminating").is_none() {
-        let message = "CustomResource deletion is in progress";
-        let reason = "InstanceDeletionInProgress";
-        put_condition(status, Condition::new("Terminating", ConditionStatus::True, reason, message), now);
-    }
     remember_stored(status, &spec);
 }
 
@@ -146,8 +140,31 @@ fn remember_stored(status: &mut Value, spec: &Value) {
     }
 }
 
-/// Fills in what a definition may leave out, and holds it until its objects are gone.
-pub(crate) fn complete(definition: &mut Object, new: bool) {
+/// Holds a definition that is being deleted until its objects are gone.
+pub(crate) fn hold(definition: &mut Object, now: Timestamp) {
+    if !definition.finalizers().contains(&super::CLEANUP) {
+        let mut finalizers: Vec<String> = definition.finalizers().into_iter().map(str::to_owned).collect();
+        finalizers.push(super::CLEANUP.into());
+        definition.set_meta("finalizers", finalizers);
+    }
+    let status = definition.0.entry("status").or_insert_with(|| json!({}));
+    if status.is_object() && condition(status, "Terminating").is_none() {
+        let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+        let reason = "InstanceDeletionPending";
+        put_condition(status, Condition::new("Terminating", ConditionStatus::True, reason, message), now);
+    }
+}
+
+/// Says that the objects of a definition are being deleted.
+pub(super) fn emptying(definition: &mut Object, now: Timestamp) {
+    let Some(status) = definition.0.get_mut("status") else { return };
+    let message = "CustomResource deletion is in progress";
+    let reason = "InstanceDeletionInProgress";
+    put_condition(status, Condition::new("Terminating", ConditionStatus::True, reason, message), now);
+}
+
+/// Fills in what a definition may leave out.
+pub(crate) fn complete(definition: &mut Object) {
     let spec = definition.0.entry("spec").or_insert_with(|| json!({}));
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
         let kind = names.get("kind").and_then(Value::as_str).unwrap_or("").to_owned();
@@ -165,11 +182,6 @@ pub(crate) fn complete(definition: &mut Object, new: bool) {
     if let Some(spec) = spec.as_object_mut() {
         spec.entry("conversion").or_insert_with(|| json!({"strategy": "None"}));
     }
-    if new && !definition.finalizers().contains(&super::CLEANUP) {
-        let mut finalizers: Vec<String> = definition.finalizers().into_iter().map(str::to_owned).collect();
-        finalizers.push(super::CLEANUP.into());
-        definition.set_meta("finalizers", finalizers);
-    }
 }
 
 #[cfg(test)]
@@ -180,7 +192,7 @@ mod tests {
         let spec =
             json!({"group": "g.io", "names": names, "versions": [{"name": "v1", "storage": true, "served": true}]});
         let mut object: Object = serde_json::from_value(json!({"metadata": {"name": "x"}, "spec": spec})).unwrap();
-        complete(&mut object, true);
+        complete(&mut object);
         object
     }
 

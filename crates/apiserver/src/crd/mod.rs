@@ -14,10 +14,11 @@ use crate::header::Header;
 use crate::server::Server;
 use api::{Cause, Object};
 use establish::Names;
+use machinery::apply::{FieldSet, Writer};
 use std::sync::Arc;
 use store::{CommitError, Committed, Expect, Key, Revision, Write};
 
-pub(crate) use establish::complete;
+pub(crate) use establish::{complete, hold};
 pub(crate) use serve::{Custom, Customs};
 
 /// The collection of the definitions themselves.
@@ -50,7 +51,9 @@ pub(crate) fn commit(
     } else {
         let group = object.pointer("/spec/group").and_then(serde_json::Value::as_str).unwrap_or("");
         let others: Vec<Names> = before.names(group, &name).iter().map(Names::read).collect();
+        let written = object.clone();
         establish::establish(&mut object, &others, call.server.now());
+        object = owned_by_server(call, &written, object);
         let since = Revision(call.store().head().0 + 1);
         before.with(&object, since)
     };
@@ -69,6 +72,18 @@ pub(crate) fn commit(
         Err(_) => call.space.serve(before),
     }
     committed
+}
+
+/// Tracks what the server says of a definition as a stock server does, which says it in a write of its own.
+fn owned_by_server(call: &Call, written: &Object, object: Object) -> Object {
+    let writer = Writer {
+        manager: "kube-apiserver",
+        api_version: &call.kind.api_version,
+        subresource: "status",
+        now: call.server.now(),
+        reset: &FieldSet::new(),
+    };
+    machinery::apply::update(Some(written), object, &writer, call.kind.schema().as_ref())
 }
 
 /// Goes on with deletions that a restart cut short.

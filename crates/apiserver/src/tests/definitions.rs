@@ -225,10 +225,7 @@ async fn a_deleted_definition_takes_its_objects() {
     let marked = world.delete(&path).await.is(200);
     assert!(marked["metadata"]["deletionTimestamp"].is_string());
     let condition = marked["status"]["conditions"].as_array().unwrap().last().unwrap().clone();
-    assert_eq!(
-        (&condition["type"], &condition["reason"]),
-        (&json!("Terminating"), &json!("InstanceDeletionInProgress"))
-    );
+    assert_eq!((&condition["type"], &condition["reason"]), (&json!("Terminating"), &json!("InstanceDeletionPending")));
     world.post(WIDGETS, widget("new", json!({"size": 1}))).await.fails(405, "MethodNotAllowed", "terminating");
     assert_eq!((events.line().await, events.line().await), ("DELETED free".into(), "MODIFIED held".into()));
     let freed = json!({"metadata": {"finalizers": null}});

@@ -81,7 +81,7 @@ pub(super) fn create(call: &Call, object: &mut Object) {
         "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => {
             object.0.entry("rules").or_insert(Value::Null);
         }
-        crd::COLLECTION => crd::complete(object, true),
+        crd::COLLECTION => crd::complete(object),
         _ => {}
     }
     strategy::prepare_create(&kind.served.group, &kind.served.kind, object);
@@ -100,7 +100,7 @@ pub(super) fn update(call: &Call, old: &Object, object: &mut Object) {
     }
     given(call, object);
     if &*kind.collection == crd::COLLECTION {
-        crd::complete(object, false);
+        crd::complete(object);
     }
     strategy::prepare_update(&kind.served.group, &kind.served.kind, old, object);
 }

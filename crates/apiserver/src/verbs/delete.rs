@@ -32,6 +32,9 @@ impl Deleted {
 
 const PODS: &str = "pods";
 
+/// Collections whose deletes a stock server looks at before its storage does, and refuses in other words.
+const LOOKED_AT_FIRST: [&str; 2] = ["namespaces", crd::COLLECTION];
+
 /// What a client is told that deletes a Job and does not say what becomes of its Pods.
 const ORPHANED_PODS: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
      remove them or set propagationPolicy=Orphan to suppress this warning";
@@ -43,12 +46,16 @@ fn options(call: &Call) -> Result<DeleteOptions> {
     DeleteOptions::read(&call.query, body.value, body.duplicates)
 }
 
-pub(super) async fn delete(call: &Call) -> Result<Response<Body>> {
-    let accepted = call.negotiate(Offer::Object)?;
-    let options = options(call)?;
+fn warn_of_orphans(call: &Call, options: &DeleteOptions) {
     if &*call.kind.collection == "jobs.batch" && options.propagation.is_none() {
         call.warnings.add(ORPHANED_PODS);
     }
+}
+
+pub(super) async fn delete(call: &Call) -> Result<Response<Body>> {
+    let accepted = call.negotiate(Offer::Object)?;
+    let options = options(call)?;
+    warn_of_orphans(call, &options);
     let live = call.live().await?;
     let mut warnings = Vec::new();
     let deleted = remove_warned(call, live, &options, &mut warnings).await?;
@@ -144,10 +151,15 @@ async fn remove_warned(
 
 fn preconditions(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<()> {
     // The stock server names the kind here, not the resource.
-    let resource =
-        &api::GroupResource { group: call.kind.served.group.to_string(), resource: call.kind.served.kind.to_string() };
+    // Of a kind that is served in two groups, that of the one that it stores.
+    let group = call.kind.served.stored_as.split_once('/').map_or("", |(group, _)| group);
+    let resource = &api::GroupResource { group: group.into(), resource: call.kind.served.kind.to_string() };
     let held = live.meta.uid.to_string();
     if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != held) {
+        if LOOKED_AT_FIRST.contains(&&*call.kind.collection) {
+            let cause = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {held}");
+            return Err(Status::conflict(&call.kind.group_resource, &live.key.name, cause).into());
+        }
         let cause = format!(
             "the UID in the precondition ({uid}) does not match the UID in record ({held}). The object might have been \
              deleted and then recreated"
@@ -170,10 +182,17 @@ fn marked(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<(Option<
     let default = if call.kind.rules.orphans { Propagation::Orphan } else { Propagation::Background };
     let asked = options.propagation.unwrap_or(default);
     let is_namespace = &*call.kind.collection == "namespaces";
+    let is_definition = &*call.kind.collection == crd::COLLECTION;
     // A Pod says how long it had to end, even if it had no time at all.
     let graceful = &*call.kind.collection == PODS && !live.meta.deleting;
     // Nothing to be read in the most common case: a plain object without finalizers.
-    if !live.meta.finalizers && !live.meta.deleting && asked == Propagation::Background && !is_namespace && !graceful {
+    if !live.meta.finalizers
+        && !live.meta.deleting
+        && asked == Propagation::Background
+        && !is_namespace
+        && !graceful
+        && !is_definition
+    {
         return Ok((None, false));
     }
     // At the version that is stored: a webhook has no say in this.
@@ -196,14 +215,16 @@ fn marked(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<(Option<
         }
         let spec_holds = is_namespace
             && old.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-        if finalizers.is_empty() && !spec_holds && !graceful {
+        if finalizers.is_empty() && !spec_holds && !graceful && !is_definition {
             return Ok((None, false));
         }
         object.set_meta("deletionTimestamp", call.server.now().to_string());
-        if !is_namespace && &*call.kind.collection != crd::COLLECTION {
+        if is_definition {
+            crd::hold(&mut object, call.server.now());
+        } else if !is_namespace {
             object.set_meta("deletionGracePeriodSeconds", 0);
         }
-        if object.generation() > 0 {
+        if object.generation() > 0 && !is_definition {
             let next = object.generation() + 1;
             object.set_meta("generation", next);
         }
@@ -219,6 +240,7 @@ fn marked(call: &Call, live: &Entry, options: &DeleteOptions) -> Result<(Option<
 pub(super) async fn delete_collection(call: &Call) -> Result<Response<Body>> {
     let accepted = call.negotiate(Offer::List)?;
     let options = options(call)?;
+    warn_of_orphans(call, &options);
     let selected = ListOptions::read(&call.query, false)?;
     let deleted = remove_selected(call, &selected, &options).await?;
     let deleted = convert::entries(&call.space, &call.kind, &deleted).await?;

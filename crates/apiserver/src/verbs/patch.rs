@@ -11,7 +11,8 @@ use crate::respond::{Body, Failure, Result};
 use api::{Object, Reason, Status};
 use http::Response;
 use machinery::patch;
-use serde_json::Value;
+use machinery::schema::patched_text;
+use serde_json::{Map, Value};
 
 const JSON: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
@@ -64,6 +65,28 @@ impl Patch {
         }
     }
 
+    /// A tree of the maps that the patch goes into.
+    fn touched(&self) -> Value {
+        match self {
+            Self::Merge(patch) | Self::Strategic(patch) => patch.clone(),
+            Self::Apply(config) => Value::Object(config.0.clone()),
+            Self::Json(operations) => {
+                let mut tree = Value::Object(Map::new());
+                let operations = operations.as_array().into_iter().flatten();
+                for path in operations.flat_map(|operation| [&operation["path"], &operation["from"]]) {
+                    let Some((parents, _)) = path.as_str().and_then(|path| path.rsplit_once('/')) else { continue };
+                    let mut at = &mut tree;
+                    for name in parents.split('/').skip(1) {
+                        let name = name.replace("~1", "/").replace("~0", "~");
+                        let Value::Object(map) = at else { break };
+                        at = map.entry(name).or_insert_with(|| Value::Object(Map::new()));
+                    }
+                }
+                tree
+            }
+        }
+    }
+
     /// The object that the patch makes of `live`.
     pub(crate) fn carry_out(&self, call: &Call, live: &Object) -> Result<Object> {
         let mut object = live.clone();
@@ -83,11 +106,12 @@ fn undecodable(why: String) -> Failure {
 }
 
 /// 422 for a patch whose result is no object of the kind.
-fn unfit(object: &Object, failure: Failure) -> Failure {
+fn unfit(call: &Call, patch: &Patch, object: &Object, failure: Failure) -> Failure {
     let Some(why) = failure.message.split_once(": ").map(|(_, why)| why).filter(|_| failure.code == 400) else {
         return failure;
     };
-    let text = serde_json::to_string(&object.0).expect("a JSON tree always serialises");
+    let schema = call.kind.schema();
+    let text = patched_text(&Value::Object(object.0.clone()), &patch.touched(), schema.as_ref());
     let problem = cause("FieldValueInvalid", "patch", format!("Invalid value: {text:?}: {why}"));
     Status::invalid("", "", "", vec![problem]).into()
 }
@@ -109,7 +133,7 @@ pub(crate) async fn patch(call: &Call, part: Part) -> Result<Response<Body>> {
         let object = patch.carry_out(call, live)?;
         let patched = object.clone();
         let Draft { object, warnings } = write::draft(call, object, duplicates.clone(), options.validation)
-            .map_err(|failure| unfit(&patched, failure))?;
+            .map_err(|failure| unfit(call, &patch, &patched, failure))?;
         Ok(Decided { object, warnings, tracked: false, must_be_conditional: false })
     };
     let written = write::update(call, live, part, &options, &decide).await?;

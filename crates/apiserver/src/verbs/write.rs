@@ -421,14 +421,28 @@ fn same_uid(call: &Call, uid: &str, other: bool) -> Result<()> {
     Err(invalid(call, &call.target.name, vec![crate::options::cause("FieldValueInvalid", "metadata.uid", message)]))
 }
 
+/// Where the stock server keeps collections that it does not keep under their names.
+const KEPT_AT: [(&str, &str); 7] = [
+    ("apiservices.apiregistration.k8s.io", "apiregistration.k8s.io/apiservices"),
+    (crd::COLLECTION, "apiextensions.k8s.io/customresourcedefinitions"),
+    ("endpoints", "services/endpoints"),
+    ("ingresses.networking.k8s.io", "ingress"),
+    ("nodes", "minions"),
+    ("replicationcontrollers", "controllers"),
+    ("services", "services/specs"),
+];
+
 /// What the stock server's storage says of an object that is not the one that is meant; `held` is empty where there is
 /// none.
 pub(crate) fn other_uid(call: &Call, asked: &str, held: &str) -> String {
-    let resource = &call.kind.group_resource.resource;
+    let kept = KEPT_AT.iter().find(|(collection, _)| *collection == &*call.kind.collection);
+    let resource = kept.map_or(call.kind.group_resource.resource.as_str(), |(_, place)| place);
+    // Of what is there, it names the place with the prefix of all keys.
+    let prefix = if held.is_empty() { "" } else { "/registry" };
     let (namespace, name) = (&call.target.namespace, &call.target.name);
     let key = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
     format!(
-        "StorageError: invalid object, Code: 4, Key: /registry/{resource}/{key}, ResourceVersion: 0, \
+        "StorageError: invalid object, Code: 4, Key: {prefix}/{resource}/{key}, ResourceVersion: 0, \
          AdditionalErrorMsg: Precondition failed: UID in precondition: {asked}, UID in object meta: {held}"
     )
 }

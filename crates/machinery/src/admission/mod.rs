@@ -101,6 +101,7 @@ pub const MUTATING: &[Row] = &[
     row("DefaultStorageClass", CLAIMS, CREATE, storage::default_class),
     row("StorageObjectInUseProtection", CLAIMS, CREATE, storage::protect_claim),
     row("StorageObjectInUseProtection", "persistentvolumes", CREATE, storage::protect_volume),
+    row("StorageObjectInUseProtection", "volumeattributesclasses.storage.k8s.io", CREATE, storage::protect_attributes),
     row("RuntimeClass", PODS, CREATE, pods::runtime_class),
     row("DefaultIngressClass", "ingresses.networking.k8s.io", CREATE, storage::default_ingress_class),
 ];

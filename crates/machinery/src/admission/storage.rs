@@ -13,6 +13,8 @@ const CLASSES: &str = "storageclasses.storage.k8s.io";
 pub const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
 /// Keeps a volume while a claim is bound to it.
 pub const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
+/// Keeps a class of volume attributes while a claim or a volume is of it.
+pub const ATTRIBUTES_FINALIZER: &str = "kubernetes.io/vac-protection";
 /// The class of a claim, in the form of before there was a field.
 const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
@@ -68,6 +70,12 @@ pub(super) fn protect_claim(subject: &mut Subject<'_>, _: &dyn Lookup) -> Result
 /// StorageObjectInUseProtection of volumes.
 pub(super) fn protect_volume(subject: &mut Subject<'_>, _: &dyn Lookup) -> Result<(), Refusal> {
     finalize(subject.object, VOLUME_FINALIZER);
+    Ok(())
+}
+
+/// StorageObjectInUseProtection of classes of volume attributes.
+pub(super) fn protect_attributes(subject: &mut Subject<'_>, _: &dyn Lookup) -> Result<(), Refusal> {
+    finalize(subject.object, ATTRIBUTES_FINALIZER);
     Ok(())
 }
 

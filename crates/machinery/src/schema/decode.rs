@@ -1,6 +1,7 @@
 //! Reads an object of a built-in kind as the stock server's typed decoding would: checks the types, drops what the kind
 //! does not know, and normalises what Go would write differently than it read.
 
+use super::go;
 use super::node::{Form, Node, NodeId, Schema, Schemas};
 use crate::field::{Path, Step, quote};
 use crate::quantity::Quantity;
@@ -34,12 +35,12 @@ impl std::error::Error for DecodeError {}
 /// # Errors
 /// If a value has a type that its field cannot hold.
 pub fn decode(value: &mut Value, schema: &Schema) -> Result<Vec<String>, DecodeError> {
-    let mut walk = Walk { set: &schema.set, unknown: Vec::new(), silent: false };
+    let mut walk = Walk { set: &schema.set, root: schema.at, unknown: Vec::new(), silent: false };
     walk.value(value, schema.at, &Place { path: Path::ROOT, owner: "" })?;
     Ok(walk.unknown)
 }
 
-/// Where a walk is, and the Go type of the object whose field it is in.
+/// Where a walk is, and the definition of the object whose field it is in.
 struct Place<'a> {
     path: Path<'a>,
     owner: &'a str,
@@ -47,6 +48,7 @@ struct Place<'a> {
 
 struct Walk<'s> {
     set: &'s Schemas,
+    root: NodeId,
     unknown: Vec<String>,
     /// Below values whose Go types read themselves, unknown fields are dropped and not reported.
     silent: bool,
@@ -94,7 +96,7 @@ impl Walk<'_> {
                 }
                 let Value::Object(map) = value else { return Err(self.mismatch(value, at, place)) };
                 let mut failed = None;
-                let owner = node.definition.as_deref().map_or(place.owner, go_name);
+                let owner = node.definition.as_deref().unwrap_or(place.owner);
                 map.retain(|key, value| {
                     if failed.is_some() {
                         return true;
@@ -230,13 +232,48 @@ impl Walk<'_> {
     fn mismatch(&self, value: &Value, at: NodeId, place: &Place<'_>) -> DecodeError {
         let node = self.set.node(at);
         let found = shown_kind(value, matches!(node.form, Form::Integer | Form::Number));
-        let wanted = self.go_type(at);
         let path = go_path(&place.path);
+        let mut wanted = self.go_type(at);
         if path.is_empty() {
             return DecodeError(format!("json: cannot unmarshal {found} into Go value of type {wanted}"));
         }
-        let owner = place.owner;
+        let field = path.rsplit('.').next().unwrap_or("");
+        if matches!(wanted.as_str(), "string" | "[]string")
+            && let Some(named) = go::named_type(place.owner, field)
+        {
+            wanted = wanted.replace("string", named);
+        }
+        let path = self.with_embedded(&path);
+        let owner = go_name(place.owner);
         DecodeError(format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}"))
+    }
+
+    /// The path with the structs that Go embeds, which its decoder names as if they were fields.
+    fn with_embedded(&self, path: &str) -> String {
+        let mut at = Some(self.root);
+        let mut steps = Vec::new();
+        for name in path.split('.') {
+            let node = at.map(|at| self.set.node(self.elements(at)));
+            let definition = node.and_then(|node| node.definition.as_deref());
+            steps.extend(definition.and_then(|definition| go::embedded(definition, name)));
+            steps.push(name);
+            at = match node.map(|node| &node.form) {
+                Some(Form::Object { properties, .. }) => properties.get(name).copied(),
+                _ => None,
+            };
+        }
+        steps.join(".")
+    }
+
+    /// What a list or map holds, or the place itself.
+    fn elements(&self, mut at: NodeId) -> NodeId {
+        loop {
+            at = match &self.set.node(at).form {
+                Form::Array { items } => *items,
+                Form::Object { properties, additional: Some(values) } if properties.is_empty() => *values,
+                _ => return at,
+            };
+        }
     }
 
     fn go_type(&self, at: NodeId) -> String {

@@ -53,6 +53,8 @@ pub fn from_definitions(definitions: &Map<String, Value>) -> Result<Arc<Schemas>
     for (name, schema) in definitions {
         let mut node = reader.node(schema, name)?;
         node.definition = Some(name.as_str().into());
+        // Whatever it holds, it is owned as a whole.
+        node.atomic_map |= name.ends_with(".RawExtension");
         let id = reader.set.names[name];
         reader.set.nodes[id.0 as usize] = node;
     }
