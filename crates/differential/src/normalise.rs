@@ -13,7 +13,7 @@ pub(crate) struct Place {
     pub(crate) prefix: String,
 }
 
-static PATTERNS: LazyLock<[(Regex, &'static str); 11]> = LazyLock::new(|| {
+static PATTERNS: LazyLock<[(Regex, &'static str); 12]> = LazyLock::new(|| {
     let pattern = |text| Regex::new(text).expect("the patterns are constants");
     [
         (pattern(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"), "<jwt>"),
@@ -26,6 +26,8 @@ static PATTERNS: LazyLock<[(Regex, &'static str); 11]> = LazyLock::new(|| {
         (pattern(r"\bkube-api-access-[a-z0-9]{5}\b"), "kube-api-access-<suffix>"),
         (pattern(r"with UID [0-9a-f-]+"), "with UID <uid>"),
         (pattern(r"\bX509SHA256=[0-9a-f]{64}\b"), "X509SHA256=<fingerprint>"),
+        // In the text of an object that a message quotes.
+        (pattern(r#"\\"resourceVersion\\":\\"[0-9]+\\""#), r#"\"resourceVersion\":\"<rv>\""#),
         (
             pattern(r"(?i)too large resource version: [0-9]+, current: [0-9]+"),
             "Too large resource version: <rv>, current: <rv>",
@@ -121,11 +123,23 @@ fn generated_names(value: &Value, names: &mut Vec<(String, String)>) {
             if !base.is_empty() && name.len() == base.len().min(58) + 5 {
                 names.push((name.to_owned(), format!("{base}<suffix>")));
             }
+            names.extend(refused_name(map));
             map.values().for_each(|value| generated_names(value, names));
         }
         Value::Array(items) => items.iter().for_each(|value| generated_names(value, names)),
         _ => {}
     }
+}
+
+/// The name that the server made and then refused: a `Status` that says both what it is, and what it was made from.
+fn refused_name(status: &serde_json::Map<String, Value>) -> Option<(String, String)> {
+    let details = status.get("details")?;
+    let name = details["name"].as_str()?;
+    let causes = details["causes"].as_array()?;
+    let cause = causes.iter().find(|cause| cause["field"] == "metadata.generateName")?;
+    let base = cause["message"].as_str()?.split('"').nth(1)?;
+    let made = !base.is_empty() && name.starts_with(base) && name.len() == base.len() + 5;
+    made.then(|| (name.to_owned(), format!("{base}<suffix>")))
 }
 
 /// Visits every value with the key that it is under; the items of a list are under the key of the list.
@@ -188,6 +202,12 @@ mod tests {
         check(
             json!({"metadata": {"generateName": "a-", "name": "chosen"}}),
             json!({"metadata": {"generateName": "a-", "name": "chosen"}}),
+        );
+        let refused = |name: &str| json!({"details": {"name": name, "causes": [{"field": "metadata.generateName", "message": "Invalid value: \"a-\": why"}]}});
+        check(refused("a-x2b4c"), refused("a-<suffix>"));
+        check(
+            json!({"message": r#"Invalid value: "{\"resourceVersion\":\"12\"}""#}),
+            json!({"message": r#"Invalid value: "{\"resourceVersion\":\"<rv>\"}""#}),
         );
     }
 }
