@@ -23,7 +23,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     cargo(root, &words)
 }
 
-fn cargo(root: &Path, words: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn cargo(root: &Path, words: &[&str]) -> anyhow::Result<()> {
     let status = Command::new("cargo").args(words).current_dir(root).status().context("start cargo")?;
     if status.success() { Ok(()) } else { bail!("cargo {} ended with {status}", words.join(" ")) }
 }

@@ -5,6 +5,7 @@ mod ci;
 mod generate;
 mod marks;
 mod presence;
+mod sim;
 mod tidy;
 
 use anyhow::Context;
@@ -23,6 +24,8 @@ enum Task {
     Tidy,
     /// Write the data that crates/apiserver embeds, from what was recorded of a stock server.
     Generate(generate::Options),
+    /// Play many seeds of the simulation (docs/simulation.md).
+    Sim(sim::Options),
     /// Read from the documents of OpenAPI version 3 of a stock server what the definitions of version 2 leave out.
     Marks(marks::Options),
     /// Read from the Go sources of a new release which fields say something when they are zero.
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         Task::Generate(options) => generate::run(&options),
         Task::Marks(options) => marks::run(&options),
         Task::Presence(options) => presence::run(&options),
+        Task::Sim(options) => sim::run(&workspace_root()?, &options),
     }
 }
 

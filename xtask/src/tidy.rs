@@ -22,7 +22,7 @@ struct Absence {
 const SPACES: &[&str] = &["apiserver", "store"];
 const EFFECTS: &[&str] = &["tokio", "clock", "getrandom", "client", "store", "ring", "controller"];
 
-const ABSENCES: [Absence; 10] = [
+const ABSENCES: [Absence; 11] = [
     Absence { of: "api", anywhere: EFFECTS, directly: &["machinery"], tests: true },
     Absence { of: "machinery", anywhere: EFFECTS, directly: &[], tests: true },
     Absence { of: "planner", anywhere: EFFECTS, directly: &[], tests: true },
@@ -38,6 +38,7 @@ const ABSENCES: [Absence; 10] = [
     Absence { of: "hub", anywhere: SPACES, directly: &[], tests: false },
     Absence { of: "agent", anywhere: SPACES, directly: &[], tests: false },
     Absence { of: "cli", anywhere: SPACES, directly: &[], tests: false },
+    Absence { of: "kubestellar", anywhere: &["sim"], directly: &[], tests: true },
     Absence { of: "simulator", anywhere: SPACES, directly: &[], tests: false },
 ];
 

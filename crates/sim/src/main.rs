@@ -1,0 +1,47 @@
+//! `cargo xtask sim`: many seeds at once, for as long as one likes.
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use clock::Stopwatch;
+
+/// Failures after which more would not say more.
+const FAILURES_MAX: usize = 5;
+
+#[derive(Parser)]
+#[command(name = "sim", about = "Plays seeds until all agree, or says which do not")]
+struct Options {
+    /// Play random histories of policies, objects and clusters against the oracle of the rules.
+    #[arg(long, default_value_t = 0)]
+    histories: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    each("histories", options.from..options.from + options.histories, sim::history::play)
+}
+
+#[allow(clippy::print_stdout)] // printing is its work
+fn each(what: &str, seeds: std::ops::Range<u64>, play: impl Fn(u64) -> Result<usize>) -> Result<()> {
+    if seeds.is_empty() {
+        return Ok(());
+    }
+    let watch = Stopwatch::start();
+    let (mut steps, mut failures, count) = (0, 0, seeds.end - seeds.start);
+    for seed in seeds {
+        match play(seed) {
+            Ok(played) => steps += played,
+            Err(error) => {
+                failures += 1;
+                println!("seed {seed}: {error:?}");
+                if failures == FAILURES_MAX {
+                    bail!("{what}: {failures} of the seeds up to {seed} failed");
+                }
+            }
+        }
+    }
+    println!("{what}: {count} seeds, {steps} steps, {failures} failed, {:.1?}", watch.elapsed());
+    if failures == 0 { Ok(()) } else { bail!("{what}: {failures} failed") }
+}
