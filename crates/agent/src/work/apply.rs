@@ -6,7 +6,7 @@ use crate::live::Live;
 use api::{GroupVersionKind, Object, OwnerReference, Resource};
 use controller::Error;
 use futures_util::stream::{self, StreamExt};
-use planner::apply::{self, Outcome, Strategy, Wanted};
+use planner::apply::{self, Outcome, Wanted};
 use planner::digest::Digest;
 use planner::feedback;
 use serde_json::value::RawValue;
@@ -161,7 +161,7 @@ impl Works {
         let mut live = seen.as_deref().and_then(Live::object);
         // One that is there and is nobody's, or that may be there: creating it would only tell so.
         let unseen = seen.is_some() && live.is_none();
-        if unseen || *wanted.strategy == Strategy::ReadOnly && live.is_none() {
+        if unseen || live.is_none() && apply::needs_a_look(wanted) {
             live = self.agent.wec.find(wanted.resource, &name).await?;
         }
         let mut looked = false;

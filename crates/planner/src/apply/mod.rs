@@ -133,6 +133,12 @@ pub fn plan(wanted: &Wanted<'_>, live: Option<&Object>) -> Option<Op> {
 /// What our annotations on a manifest and on an object in a cluster tell the agent.
 const MARKS: [&str; 2] = [TAKE_OVER_ANNOTATION, ORPHAN_ANNOTATION];
 
+/// Whether the object has to be read where the watch does not show it: a server-side apply would take over one that is
+/// there without a word.
+pub fn needs_a_look(wanted: &Wanted<'_>) -> bool {
+    *wanted.strategy == Strategy::ReadOnly || wanted.manifest.annotation(TAKE_OVER_ANNOTATION).is_some()
+}
+
 /// Why an object that is there is left alone, if no work has made it and the manifest says that it must not be taken over.
 pub fn refusal(wanted: &Wanted<'_>, live: Option<&Object>) -> Option<String> {
     let how = wanted.manifest.annotation(TAKE_OVER_ANNOTATION)?;

@@ -4,8 +4,9 @@ use super::*;
 use crate::binding::ObjectId;
 use crate::digest::Digest;
 use api::{GroupResource, ObjectName};
+use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 fn origin() -> Origin {
@@ -326,4 +327,47 @@ fn the_finalizer_is_held_while_there_are_works() {
     );
     assert_eq!(told(json!({"name": "b", "finalizers": ["x"], "deletionTimestamp": gone}), false), None);
     assert_eq!(told(json!({"name": "b", "finalizers": ["x"], "deletionTimestamp": gone}), true), None);
+}
+
+#[test]
+fn a_shard_that_is_exactly_full_is_no_shard_too_many() {
+    let size = item("a").manifest.len();
+    let limits = Limits { max_objects: 2, max_bytes: size };
+    let bundles = bundle(&origin(), &items("a b"), &[], limits, &Packing::new());
+    let members: Vec<usize> = bundles.works.iter().map(|work| work.objects().len()).collect();
+    assert_eq!((members, bundles.problems.len()), (vec![1, 1], 0));
+}
+
+proptest! {
+    /// Objects come and go: none moves to another work because of that, and no work has more than it may.
+    #[test]
+    fn objects_that_come_and_go_move_no_others(
+        max_objects in 2_usize..5,
+        steps in prop::collection::vec(prop::collection::btree_set(0_usize..20, 0..20), 1..8),
+    ) {
+        // Sizes differ, and are each object's own.
+        let name = |number: &usize| format!("{number:02}={}", "x".repeat(number * 7 % 40));
+        let limits = Limits { max_objects, max_bytes: 250 };
+        let mut packing = Packing::new();
+        let mut before: BTreeMap<String, String> = BTreeMap::new();
+        for step in steps {
+            let wanted = items(&step.iter().map(name).collect::<Vec<_>>().join(" "));
+            let bundles = bundle(&origin(), &wanted, &[], limits, &packing);
+            let mut now = BTreeMap::new();
+            for work in &bundles.works {
+                let spec = work.spec();
+                let manifests = spec["workload"]["manifests"].as_array().unwrap();
+                let bytes: usize = manifests.iter().map(|manifest| manifest.to_string().len()).sum();
+                prop_assert!(!manifests.is_empty() && manifests.len() <= max_objects && bytes <= 250);
+                for object in work.objects() {
+                    prop_assert!(now.insert(object.to_string(), work.name.clone()).is_none(), "{object} is in two works");
+                }
+            }
+            prop_assert_eq!(now.len(), step.len(), "every object is sent");
+            for (object, work) in &now {
+                prop_assert!(before.get(object).is_none_or(|held| held == work), "{object} has moved to {work}");
+            }
+            (before, packing) = (now, bundles.packing);
+        }
+    }
 }
