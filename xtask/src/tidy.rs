@@ -42,6 +42,49 @@ const ABSENCES: [Absence; 11] = [
     Absence { of: "simulator", anywhere: SPACES, directly: &[], tests: false },
 ];
 
+/// Says for each defect of the original which test would catch it here.
+const DEFECTS: &str = "docs/original-defects.md";
+
+/// The names of all functions in crates: among them are those of all tests.
+fn tests_of(root: &Path) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for file in rust_files(&root.join("crates"))? {
+        let text = fs::read_to_string(&file)?;
+        for (at, line) in text.lines().enumerate() {
+            let Some((before, after)) = line.split_once("fn ") else { continue };
+            if !before.trim().is_empty() && !before.trim_end().ends_with("async") {
+                continue;
+            }
+            // The attribute that makes it a test is right above, among others; in a macro of properties too.
+            let above = text.lines().take(at).collect::<Vec<_>>();
+            let mut above = above.iter().rev().take_while(|line| {
+                let line = line.trim();
+                line.starts_with("#[") || line.starts_with("///") || line.starts_with("proptest!")
+            });
+            if above.any(|line| line.contains("test") && !line.trim().starts_with("///")) {
+                names.extend(after.split('(').next().map(str::to_owned));
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// What the last column of a table names, and is no test.
+fn missing_tests(table: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| defect"));
+    let mut missing = Vec::new();
+    for row in rows {
+        let cell = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default();
+        let named: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        if named.is_empty() {
+            missing.push(format!("{DEFECTS} names no test in {row:?}"));
+        }
+        let absent = named.into_iter().filter(|name| !tests.contains(*name));
+        missing.extend(absent.map(|name| format!("{DEFECTS} names the test {name}, which there is not")));
+    }
+    missing
+}
+
 /// Runs all checks and names every finding.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let read = |path: PathBuf| fs::read_to_string(&path).with_context(|| path.display().to_string());
@@ -68,6 +111,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             findings.push(format!("{shown} has an ignored test: a skipped test is a defect"));
         }
     }
+    let defects = read(root.join(DEFECTS))?;
+    findings.extend(missing_tests(&defects, &tests_of(root)?));
     if findings.is_empty() {
         return Ok(());
     }
@@ -263,6 +308,15 @@ mod tests {
         check(&[("pure", "[build-dependencies]\napi = \"1\"")], &["pure must not depend on api (ARCHITECTURE.md)"]);
         let tests = "tests of pure must not depend on tokio (ARCHITECTURE.md)";
         check(&[("pure", "[dev-dependencies]\ntokio = \"1\"")], &[tests]);
+    }
+
+    #[test]
+    fn tests_that_are_named_exist() {
+        let tests = BTreeSet::from(["one".to_owned(), "two".to_owned()]);
+        let table = "| defect | test |\n|---|---|\n| a | `one`, `two` |\n| b | `three` (so) |\n| c | |";
+        let missing = missing_tests(table, &tests);
+        assert_eq!(missing.len(), 2, "{missing:?}");
+        assert!(missing[0].contains("the test three") && missing[1].contains("names no test"), "{missing:?}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod defects;
+#[cfg(test)]
 mod hosting;
 #[cfg(test)]
 mod its;
