@@ -232,7 +232,7 @@ fn what_others_have_made_is_taken_over_as_asked() {
     };
     let (same, other) = (map(json!({"k": "1", "more": "2"})), map(json!({"k": "2"})));
     let mut made = other.clone();
-    made.set_meta("ownerReferences", json!([{"kind": "AppliedManifestWork", "uid": "another"}]));
+    made.set_meta("ownerReferences", json!([OwnerReference { uid: "another".into(), ..owner.clone() }]));
     for (how, live, expected) in [
         ("Never", None, false),
         ("Never", Some(&same), true),
@@ -256,5 +256,5 @@ fn what_is_marked_stays_when_it_is_withdrawn() {
     live.set_meta("annotations", json!({ORPHAN_ANNOTATION: "true"}));
     assert_eq!(told(&live).as_deref(), Some("patch"));
     // The mark goes from the object when it is no longer asked.
-    check(&Strategy::Update, true, &map(json!({"k": "1"})), Some(live), "update ConfigMap ns/a");
+    check(&Strategy::Update, true, &map(json!({"k": "1"})), Some(live), "update configmaps ns/a");
 }
