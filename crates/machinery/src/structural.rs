@@ -22,6 +22,7 @@ const APPROVAL: &str = "api-approved.kubernetes.io";
 pub fn validate_crd(crd: &Object) -> Vec<Cause> {
     let mut out = definition(&crd.0);
     out.extend(approval(&crd.0).err());
+    first_stored_version(&crd.0, &mut out);
     if flag_at(&crd.0, "spec.preserveUnknownFields") {
         let why =
             "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
@@ -54,6 +55,22 @@ pub fn validate_crd_update(crd: &Object, old: &Object) -> Vec<Cause> {
     out.extend(approval(&crd.0).err().filter(|cause| approval(&old.0).as_ref() != Err(cause)));
     stored_versions(&crd.0, &mut out);
     out
+}
+
+/// Of a new definition the first storage version is the stored one: there has to be one, and no second.
+fn first_stored_version(crd: &Fields, out: &mut Causes) {
+    let status = Path::ROOT.field("status");
+    let path = status.field("storedVersions");
+    let mut storage = objects_at(crd, "spec.versions").filter(|version| flag_at(version, "storage"));
+    let Some(first) = storage.next() else {
+        out.push(field::invalid(&path, &Value::Null, "must have at least one stored version"));
+        return;
+    };
+    let stored = text_at(first, "name");
+    for other in storage.map(|version| text_at(version, "name")).filter(|other| *other != stored) {
+        let why = format!("must have the storage version {other}");
+        out.push(field::invalid(&path, &Value::from(vec![stored]), &why));
+    }
 }
 
 /// `status.storedVersions` has the storage version, and none that is gone.
@@ -127,11 +144,13 @@ fn joined(out: &mut Causes, path: &Path<'_>, text: &str, problems: Vec<String>) 
 fn definition(crd: &Fields) -> Causes {
     let mut out = Causes::new();
     let (group, plural) = (text_at(crd, "spec.group"), text_at(crd, "spec.names.plural"));
-    let name = text_at(crd, "metadata.name");
-    if name != format!("{plural}.{group}") {
-        let metadata = Path::ROOT.field("metadata");
-        let why = "must be spec.names.plural+\".\"+spec.group";
-        out.push(field::invalid_text(&metadata.field("name"), name, why));
+    let metadata = Path::ROOT.field("metadata");
+    for field_name in ["generateName", "name"] {
+        let name = text_at(crd, &format!("metadata.{field_name}"));
+        if !name.is_empty() && name != format!("{plural}.{group}") {
+            let why = "must be spec.names.plural+\".\"+spec.group";
+            out.push(field::invalid_text(&metadata.field(field_name), name, why));
+        }
     }
     let path = Path::ROOT.field("spec");
     if group.is_empty() {
@@ -188,6 +207,23 @@ fn names(crd: &Fields, path: &Path<'_>, out: &mut Causes) {
     }
 }
 
+/// Versions as Go prints the structs that the stock server makes of them. What all have in common it keeps elsewhere;
+/// schemas and the like that differ are left out here, as they are long and say nothing of what is wrong.
+fn structs(versions: &[&Fields]) -> String {
+    let shown = |version: &&Fields| {
+        let warning = version.get("deprecationWarning").unwrap_or(&Value::Null);
+        format!(
+            "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":{},\"DeprecationWarning\":{warning},\"Schema\":null,\
+             \"Subresources\":null,\"AdditionalPrinterColumns\":null,\"SelectableFields\":null}}",
+            Value::from(text_at(version, "name")),
+            flag_at(version, "served"),
+            flag_at(version, "storage"),
+            flag_at(version, "deprecated")
+        )
+    };
+    format!("[{}]", versions.iter().map(shown).collect::<Vec<_>>().join(","))
+}
+
 fn versions(crd: &Fields, path: &Path<'_>, out: &mut Causes) {
     let versions: Vec<&Fields> = objects_at(crd, "spec.versions").collect();
     let list = path.field("versions");
@@ -198,15 +234,24 @@ fn versions(crd: &Fields, path: &Path<'_>, out: &mut Causes) {
         unique &= seen.insert(name);
         joined(out, &list.index(index).field("name"), name, name::dns_1035_label(name));
     }
-    let shown = || {
-        let names: Vec<Value> = seen.iter().map(|name| Value::from(*name)).collect();
-        Value::Array(names)
+    // Inside the stock server, the first version is that of the whole definition as well.
+    if let Some(first) = versions.first() {
+        let name = text_at(first, "name");
+        if !name.is_empty() {
+            joined(out, &path.field("version"), name, name::dns_1035_label(name));
+        }
+    }
+    let sent = at(crd, "spec.versions").is_some_and(Value::is_array);
+    let told = |why: &str| {
+        let shown = if sent { structs(&versions) } else { "null".to_owned() };
+        let cause = field::invalid(&list, &Value::Null, why);
+        Cause { message: cause.message.replacen("null", &shown, 1), ..cause }
     };
     if !unique {
-        out.push(field::invalid(&list, &shown(), "must contain unique version names"));
+        out.push(told("must contain unique version names"));
     }
     if versions.iter().filter(|version| flag_at(version, "storage")).count() != 1 {
-        out.push(field::invalid(&list, &shown(), "must have exactly one version marked as storage version"));
+        out.push(told("must have exactly one version marked as storage version"));
     }
     // What is the same in all versions is one thing inside the stock server, and its errors are told there.
     let shared = |of: &str| versions.windows(2).all(|pair| pair[0].get(of) == pair[1].get(of));

@@ -23,7 +23,15 @@ fn steps<'c>(
     call: &'c Call,
     operation: Operation,
 ) -> impl Iterator<Item = &'static Row> + use<'c> {
-    admission::steps(table, &call.kind.collection, &call.target.subresource, operation)
+    let steps = admission::steps(table, &call.kind.collection, &call.target.subresource, operation);
+    steps.filter(|row| !row.of_labelled || is_labelled(call))
+}
+
+/// Whether the namespace of a request says anything of the security of its Pods.
+fn is_labelled(call: &Call) -> bool {
+    const LABEL: &[u8] = b"\"pod-security.kubernetes.io/";
+    let key = call.space.key(&"namespaces".into(), "", &call.target.namespace);
+    call.store().get(&key).is_some_and(|held| held.value.windows(LABEL.len()).any(|window| window == LABEL))
 }
 
 /// The steps that change an object.
@@ -53,9 +61,11 @@ fn run(table: &'static [Row], review: &mut Review<'_>) -> Result<()> {
             old: review.old,
             operation: review.operation,
             namespace: &call.target.namespace,
+            warnings: Vec::new(),
             token_volume: &token_volume,
         };
         let done = (row.step)(&mut subject, &Held(call));
+        review.warnings.append(&mut subject.warnings);
         done.map_err(|why| forbidden(call, object, why))?;
     }
     Ok(())

@@ -226,7 +226,7 @@ async fn a_deleted_definition_takes_its_objects() {
     assert!(marked["metadata"]["deletionTimestamp"].is_string());
     let condition = marked["status"]["conditions"].as_array().unwrap().last().unwrap().clone();
     assert_eq!((&condition["type"], &condition["reason"]), (&json!("Terminating"), &json!("InstanceDeletionPending")));
-    world.post(WIDGETS, widget("new", json!({"size": 1}))).await.fails(405, "MethodNotAllowed", "terminating");
+    world.post(WIDGETS, widget("new", json!({"size": 1}))).await.fails(403, "Forbidden", "terminating");
     assert_eq!((events.line().await, events.line().await), ("DELETED free".into(), "MODIFIED held".into()));
     let freed = json!({"metadata": {"finalizers": null}});
     world.patch(&format!("{WIDGETS}/held"), "merge-patch+json", freed).await.is(200);

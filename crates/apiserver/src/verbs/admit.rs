@@ -4,7 +4,7 @@
 use crate::call::Call;
 use crate::respond::Result;
 use crate::{crd, priorities};
-use api::{Object, Reason, Status};
+use api::{Object, Status};
 use machinery::strategy;
 use serde_json::{Value, json};
 
@@ -127,11 +127,10 @@ fn merge_string_data(object: &mut Object) {
 }
 
 /// 403 for a create of a custom kind whose definition is going away.
-pub(super) fn definition(call: &Call) -> Result<()> {
+pub(super) fn definition(call: &Call, name: &str) -> Result<()> {
     if call.kind.custom.as_ref().is_some_and(|custom| custom.terminating) {
         let why = "create not allowed while custom resource definition is terminating";
-        let status = Status::failure(Reason::MethodNotAllowed, why).about(&call.kind.group_resource, "");
-        return Err(status.into());
+        return Err(Status::forbidden(&call.kind.group_resource, name, why).into());
     }
     Ok(())
 }

@@ -92,6 +92,16 @@ pub(crate) fn complete(kind: &Kind, object: &mut Object) {
     }
 }
 
+/// Makes of an object of a built-in kind what is read of it once it was stored.
+pub(crate) fn settle(kind: &Kind, object: &mut Object) {
+    let Some(schema) = kind.schema().filter(|_| kind.custom.is_none()) else { return };
+    let mut value = Value::Object(std::mem::take(&mut object.0));
+    defaulting::as_stored(&mut value, &schema);
+    if let Value::Object(map) = value {
+        object.0 = map;
+    }
+}
+
 /// Brings a stored object to what the schema has become since it was written.
 pub(crate) fn bring_up(kind: &Kind, object: &mut Object) {
     if let Some(schema) = kind.schema().filter(|_| kind.custom.is_some()) {

@@ -79,6 +79,9 @@ pub(super) async fn list(call: &Call) -> Result<Response<Body>> {
     metadata.insert("resourceVersion".into(), listed.revision.to_string().into());
     if let Some(token) = listed.continue_token {
         metadata.insert("continue".into(), token.into());
+    } else if call.kind.custom.is_some() && accepted.form == Form::Whole {
+        // Custom resources have no type that would leave it out.
+        metadata.insert("continue".into(), "".into());
     }
     if let Some(remaining) = listed.remaining {
         metadata.insert("remainingItemCount".into(), remaining.into());

@@ -108,6 +108,14 @@ fn of_kind(call: &Call, object: &mut Object) -> Result<()> {
         return Err(Status::bad_request(message).into());
     }
     if !name.is_empty() && name != kind.served.kind {
+        if kind.custom.is_some() && call.verb != Verb::Patch {
+            let cause = crate::options::cause(
+                "FieldValueInvalid",
+                "kind",
+                format!("Invalid value: {name:?}: must be {}", kind.served.kind),
+            );
+            return Err(Status::invalid(&kind.served.group, &name, object.name(), vec![cause]).into());
+        }
         let short = version.rsplit('/').next().unwrap_or("");
         let mut message = format!("{name} in version {short:?} cannot be handled as a {}", kind.served.kind);
         if kind.custom.is_none() {
@@ -161,7 +169,7 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created").into());
     }
     addressed(call, &mut object)?;
-    admit::definition(call)?;
+    admit::definition(call, object.name())?;
     let rules = call.kind.rules;
     let counted = rules.counts_generation && !rules.generation_is_late;
     let generation = object.meta("generation").filter(|_| !counted).cloned();
@@ -213,6 +221,7 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         if admitted {
             object = validated(call, Operation::Create, object, None, options, &mut warnings).await?;
         }
+        fields::settle(&call.kind, &mut object);
         let stored = Stored::new(call, object.clone()).await?;
         // Held until the write is in the store.
         let charge = admission::quota::charge(call, Operation::Create, &object, None)?;
@@ -502,6 +511,7 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
     if !tracked {
         new = track(call, Some(old), new, options, part);
     }
+    fields::settle(kind, &mut new);
     if part != Part::Status && kind.rules.counts_generation && differs(old, &new, kind.rules) {
         new.set_meta("generation", old.generation() + 1);
     }
@@ -540,7 +550,23 @@ fn differs(old: &Object, new: &Object, rules: Rules) -> bool {
 /// Settles who owns which fields.
 fn track(call: &Call, old: Option<&Object>, new: Object, options: &WriteOptions, part: Part) -> Object {
     let reset = reset_fields(call, part);
-    machinery::apply::update(old, new, &writer(call, options, &reset), call.kind.schema().as_ref())
+    let mut new = machinery::apply::update(old, new, &writer(call, options, &reset), call.kind.schema().as_ref());
+    if call.kind.custom.is_some() && call.target.subresource == "scale" {
+        forget_time(&mut new, &options.manager);
+    }
+    new
+}
+
+/// The stock server does not say when a custom object was scaled.
+fn forget_time(object: &mut Object, manager: &str) {
+    let Some(Value::Array(entries)) = object.metadata_mut().get_mut("managedFields") else { return };
+    for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
+        if entry.get("subresource").is_some_and(|held| held == "scale")
+            && entry.get("manager").is_some_and(|held| held == manager)
+        {
+            entry.remove("time");
+        }
+    }
 }
 
 /// Who writes, for the tracking of fields.

@@ -6,6 +6,7 @@
 
 pub mod limits;
 mod pod_security;
+mod pod_security_labels;
 pub mod pods;
 pub mod quota;
 pub mod resources;
@@ -16,6 +17,8 @@ pub mod webhook;
 mod tests;
 
 use api::Object;
+
+pub(crate) use pod_security_labels::label_problems as pod_security_labels;
 
 /// What a write does with an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +60,8 @@ pub struct Subject<'a> {
     pub operation: Operation,
     /// The namespace of the request.
     pub namespace: &'a str,
+    /// What the client is told beside.
+    pub warnings: Vec<String>,
     /// Drawn for this write: the name of the volume that holds the token of a Pod.
     pub token_volume: &'a str,
 }
@@ -77,6 +82,8 @@ pub struct Row {
     pub subresource: &'static str,
     /// On which operations.
     pub operations: &'static [Operation],
+    /// Whether it looks only at what is in namespaces with labels of pod security.
+    pub of_labelled: bool,
     /// What it does.
     pub step: Step,
 }
@@ -88,7 +95,12 @@ const PODS: &str = "pods";
 const CLAIMS: &str = "persistentvolumeclaims";
 
 const fn row(plugin: &'static str, collection: &'static str, operations: &'static [Operation], step: Step) -> Row {
-    Row { plugin, collection, subresource: "", operations, step }
+    Row { plugin, collection, subresource: "", operations, of_labelled: false, step }
+}
+
+/// Kinds that make Pods are warned of what their Pods will be refused for.
+const fn warned(collection: &'static str) -> Row {
+    Row { of_labelled: true, ..row("PodSecurity", collection, WRITE, pod_security::warn_of_template) }
 }
 
 /// The steps that change an object, before webhooks see it.
@@ -111,6 +123,15 @@ pub const VALIDATING: &[Row] = &[
     row("LimitRanger", PODS, CREATE, limits::check_pod),
     row("LimitRanger", CLAIMS, WRITE, limits::check_claim),
     row("PodSecurity", PODS, CREATE, pod_security::enforce),
+    row("PodSecurity", "namespaces", UPDATE, pod_security::warn_of_pods),
+    warned("podtemplates"),
+    warned("replicationcontrollers"),
+    warned("daemonsets.apps"),
+    warned("deployments.apps"),
+    warned("replicasets.apps"),
+    warned("statefulsets.apps"),
+    warned("cronjobs.batch"),
+    warned("jobs.batch"),
     row("Priority", "priorityclasses.scheduling.k8s.io", WRITE, pods::one_default_priority),
     row("PersistentVolumeClaimResize", CLAIMS, UPDATE, storage::may_resize),
     row("RuntimeClass", PODS, CREATE, pods::overhead_is_of_class),

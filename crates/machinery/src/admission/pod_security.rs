@@ -1,13 +1,12 @@
 //! PodSecurity: what the labels of a namespace let its Pods be. Checks are rows: a level, and what is wrong with a Pod.
 
+use super::pod_security_labels::{Level, Policy};
 use super::{Lookup, Refusal, Subject};
 use crate::field;
 use serde_json::{Map, Value};
 
 type Fields = Map<String, Value>;
 
-/// The label that makes a level hold.
-const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 /// The capabilities that every container has anyway.
 const DEFAULT_CAPABILITIES: [&str; 14] = [
     "AUDIT_WRITE",
@@ -78,24 +77,92 @@ const RESTRICTED: &[fn(&Fields) -> Option<Finding>] = &[
     seccomp_chosen,
 ];
 
-/// Refuses a Pod that its namespace does not let in.
+/// Checks a Pod that is created by what its namespace enforces, and by what it warns of.
 pub(super) fn enforce(subject: &mut Subject<'_>, lookup: &dyn Lookup) -> Result<(), Refusal> {
     let Some(namespace) = lookup.get("namespaces", "", subject.namespace) else { return Ok(()) };
-    let level = namespace.label(ENFORCE).unwrap_or("privileged");
-    let checks = match level {
-        "privileged" => return Ok(()),
-        "baseline" => BASELINE,
-        // A level that cannot be read is the strictest one.
-        _ => RESTRICTED,
-    };
-    let findings: Vec<String> =
-        checks.iter().filter_map(|check| check(&subject.object.0)).map(|f| f.to_string()).collect();
-    if findings.is_empty() {
+    let (policy, _) = Policy::of(&namespace.0);
+    if let Some(detail) = details(policy.enforce.level, &subject.object.0) {
+        return Err(format!("violates PodSecurity \"{}\": {detail}", policy.enforce));
+    }
+    subject.warnings.extend(warning(&policy, &subject.object.0));
+    Ok(())
+}
+
+/// Where kinds that make Pods have their template.
+const TEMPLATES: [(&str, &str); 3] =
+    [("CronJob", "spec.jobTemplate.spec.template"), ("PodTemplate", "template"), ("", "spec.template")];
+
+/// Warns whoever writes a kind that makes Pods that these would not be let in.
+pub(super) fn warn_of_template(subject: &mut Subject<'_>, lookup: &dyn Lookup) -> Result<(), Refusal> {
+    let Some(namespace) = lookup.get("namespaces", "", subject.namespace) else { return Ok(()) };
+    let kind = subject.object.kind();
+    let place = TEMPLATES.iter().find(|(of, _)| of.is_empty() || *of == kind).map_or("", |(_, place)| place);
+    let Some(template) = field::object_at(&subject.object.0, place) else { return Ok(()) };
+    subject.warnings.extend(warning(&Policy::of(&namespace.0).0, template));
+    Ok(())
+}
+
+/// Warns whoever makes a namespace stricter of the Pods in it that would not be let in any more.
+pub(super) fn warn_of_pods(subject: &mut Subject<'_>, lookup: &dyn Lookup) -> Result<(), Refusal> {
+    let Some(old) = subject.old else { return Ok(()) };
+    let (before, after) = (Policy::of(&old.0).0.enforce, Policy::of(&subject.object.0).0.enforce);
+    let relaxed = before.version == after.version && after.level <= before.level;
+    if relaxed || after.level == Level::Privileged {
         return Ok(());
     }
-    let level = if level == "baseline" { level } else { "restricted" };
-    let version = namespace.label("pod-security.kubernetes.io/enforce-version").unwrap_or("latest");
-    Err(format!("violates PodSecurity \"{level}:{version}\": {}", findings.join(", ")))
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for pod in lookup.list("pods", subject.object.name()) {
+        let reasons: Vec<&str> = findings(after.level, &pod.0).into_iter().map(|finding| finding.reason).collect();
+        if reasons.is_empty() {
+            continue;
+        }
+        let reasons = reasons.join(", ");
+        match found.iter_mut().find(|(held, _)| *held == reasons) {
+            Some((_, pods)) => pods.push(pod.name().to_owned()),
+            None => found.push((reasons, vec![pod.name().to_owned()])),
+        }
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let name = subject.object.name();
+    let head = format!("existing pods in namespace {name:?} violate the new PodSecurity enforce level \"{after}\"");
+    let mut lines: Vec<String> = found.into_iter().map(|(reasons, pods)| counted(pods, &reasons)).collect();
+    lines.sort_unstable();
+    subject.warnings.push(head);
+    subject.warnings.append(&mut lines);
+    Ok(())
+}
+
+/// `a (and 2 other pods): privileged`
+fn counted(mut pods: Vec<String>, reasons: &str) -> String {
+    pods.sort_unstable();
+    let others = match pods.len() {
+        1 => String::new(),
+        2 => " (and 1 other pod)".to_owned(),
+        all => format!(" (and {} other pods)", all - 1),
+    };
+    format!("{}{others}: {reasons}", pods[0])
+}
+
+/// What is warned of a Pod, or of the template of one.
+fn warning(policy: &Policy, pod: &Fields) -> Option<String> {
+    let detail = details(policy.warn.level, pod)?;
+    Some(format!("would violate PodSecurity \"{}\": {detail}", policy.warn))
+}
+
+fn findings(level: Level, pod: &Fields) -> Vec<Finding> {
+    let checks = match level {
+        Level::Privileged => &[][..],
+        Level::Baseline => BASELINE,
+        Level::Restricted => RESTRICTED,
+    };
+    checks.iter().filter_map(|check| check(pod)).collect()
+}
+
+fn details(level: Level, pod: &Fields) -> Option<String> {
+    let found: Vec<String> = findings(level, pod).iter().map(ToString::to_string).collect();
+    (!found.is_empty()).then(|| found.join(", "))
 }
 
 impl std::fmt::Display for Finding {

@@ -50,6 +50,7 @@ fn run(table: &[Row], held: &Held, collection: &str, old: Option<Value>, object:
             old: old.as_ref(),
             operation,
             namespace: "ns",
+            warnings: Vec::new(),
             token_volume: "kube-api-access-x",
         };
         (row.step)(&mut subject, held)?;

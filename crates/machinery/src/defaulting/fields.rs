@@ -68,17 +68,28 @@ pub(super) fn before(map: &mut Fields, definition: &str, properties: &BTreeMap<B
     }
 }
 
-/// After defaults: fills in zeros that Go writes. It writes a list that it stored without elements as `null`.
+/// After defaults: fills in zeros that Go writes.
 pub(super) fn after(map: &mut Fields, definition: &str) {
     for (name, written) in facts(definition).into_iter().flatten() {
         let Written::Always(zero) = written else { continue };
         match map.get(*name) {
             None => {}
             Some(Value::Null) if !zero.is_null() => {}
-            Some(Value::Array(list)) if zero.is_null() && list.is_empty() => {}
             Some(_) => continue,
         }
         map.insert((*name).into(), zero.clone());
+    }
+}
+
+/// What is stored without elements is read as `null` where Go always writes the list.
+pub(super) fn stored(map: &mut Fields, definition: &str) {
+    for (name, written) in facts(definition).into_iter().flatten() {
+        if *written == Written::Always(Value::Null)
+            && let Some(held) = map.get_mut(*name)
+            && held.as_array().is_some_and(Vec::is_empty)
+        {
+            *held = Value::Null;
+        }
     }
 }
 

@@ -28,6 +28,42 @@ pub fn apply_defaults(value: &mut Value, schema: &Schema) {
     }
 }
 
+/// Makes of an object of a built-in definition what is read of it once it was stored: lists that are always written are
+/// `null` if they were empty. Cheap where there is no empty list.
+pub fn as_stored(value: &mut Value, schema: &Schema) {
+    if has_empty_list(value) {
+        settle(value, schema.at, &schema.set);
+    }
+}
+
+fn has_empty_list(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty() || list.iter().any(has_empty_list),
+        Value::Object(map) => map.values().any(has_empty_list),
+        _ => false,
+    }
+}
+
+fn settle(value: &mut Value, at: NodeId, set: &Schemas) {
+    let node = set.node(at);
+    match (value, &node.form) {
+        (Value::Object(map), Form::Object { properties, additional }) => {
+            if let Some(name) = node.definition.as_deref() {
+                fields::stored(map, last_three(name));
+            }
+            for (key, value) in map {
+                if let Some(&child) = properties.get(key.as_str()).or(additional.as_ref()) {
+                    settle(value, child, set);
+                }
+            }
+        }
+        (Value::Array(list), Form::Array { items }) => {
+            list.iter_mut().for_each(|value| settle(value, *items, set));
+        }
+        _ => {}
+    }
+}
+
 /// What happens to objects of one definition, in order: functions first, as they may look at what the user wrote.
 #[derive(Default)]
 struct Definition {

@@ -101,7 +101,10 @@ fn zeros_are_written_as_go_writes_them() {
         value["spec"].clone()
     };
     assert_eq!(defaulted(json!({}))["containers"], Value::Null);
-    assert_eq!(defaulted(json!({"containers": []}))["containers"], Value::Null);
+    assert_eq!(defaulted(json!({"containers": []}))["containers"], json!([]));
+    let mut stored = json!({"spec": {"containers": []}});
+    as_stored(&mut stored, &definitions().named("io.k8s.api.core.v1.Pod").unwrap());
+    assert_eq!(stored["spec"]["containers"], Value::Null);
     let pod = defaulted(json!({"hostNetwork": false, "nodeName": "", "automountServiceAccountToken": false}));
     assert_eq!(pod.get("hostNetwork"), None);
     assert_eq!(pod.get("nodeName"), None);

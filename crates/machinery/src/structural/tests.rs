@@ -56,7 +56,8 @@ fn names_and_versions() {
         &[
             "spec.scope: Unsupported value: \"Odd\": supported values: \"Cluster\", \"Namespaced\"",
             "spec.names.listKind: Invalid value: \"CronTab\": kind and listKind may not be the same",
-            "spec.versions: Invalid value: [\"v1\"]: must have exactly one version marked as storage version",
+            "spec.versions: Invalid value: [{\"Name\":\"v1\",\"Served\":true,\"Storage\":false,\"Deprecated\":false,\"DeprecationWarning\":null,\"Schema\":null,\"Subresources\":null,\"AdditionalPrinterColumns\":null,\"SelectableFields\":null}]: must have exactly one version marked as storage version",
+            "status.storedVersions: Invalid value: null: must have at least one stored version",
         ],
     );
     check(
@@ -252,8 +253,9 @@ fn where_a_definition_is_wrong() {
     fields(|crd| crd["metadata"]["name"] = "foo".into(), &["metadata.name"]);
     fields(|crd| crd["spec"]["scope"] = "Galaxy".into(), &["spec.scope"]);
     fields(|crd| crd["spec"]["names"]["listKind"] = "CronTab".into(), &["spec.names.listKind"]);
-    fields(|crd| crd["spec"]["versions"] = json!([]), &["spec.versions"]);
-    fields(|crd| crd["spec"]["versions"][0]["storage"] = false.into(), &["spec.versions"]);
+    fields(|crd| crd["spec"]["versions"] = json!([]), &["spec.versions", "status.storedVersions"]);
+    let none_stored = &["spec.versions", "status.storedVersions"];
+    fields(|crd| crd["spec"]["versions"][0]["storage"] = false.into(), none_stored);
     fields(|crd| crd["spec"]["versions"][0]["schema"] = json!({}), &["spec.versions[0].schema.openAPIV3Schema"]);
     fields(|crd| crd["spec"]["preserveUnknownFields"] = true.into(), &["spec.preserveUnknownFields"]);
     let column = json!([{"name": "A", "type": "x", "jsonPath": ".a"}]);

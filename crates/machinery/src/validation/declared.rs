@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Fields that schemas require, or enumerate, although the stock server takes objects without them, or says in other
 /// words, and of another field, what is wrong: definition's last part, and field.
-const NOT_CHECKED: [(&str, &str); 12] = [
+const NOT_CHECKED: [(&str, &str); 14] = [
     ("CSINodeSpec", "drivers"),
     ("CertificateSigningRequestSpec", "request"),
     ("ControllerRevision", "data"),
@@ -20,6 +20,8 @@ const NOT_CHECKED: [(&str, &str); 12] = [
     ("PersistentVolumeSpec", "accessModes"),
     ("Event", "metadata"),
     ("DeviceClaim", "requests"),
+    ("ResourceQuotaSpec", "scopes"),
+    ("ResourceQuotaSpec", "scopeSelector"),
 ];
 
 /// Appends what is missing, and what is none of the declared values. `.status` is not the client's, and not looked at.

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 pub(super) const KINDS: &[(&str, &str, Check)] = &[
     ("", "ConfigMap", config_map),
     ("", "LimitRange", limit_range),
+    ("", "Namespace", namespace),
     ("", "ResourceQuota", quota),
     ("", "Secret", secret),
     ("scheduling.k8s.io", "PriorityClass", priority_class),
@@ -22,6 +23,10 @@ const DATA_MAX: usize = 1024 * 1024;
 
 /// Priorities that users may give; those above are the system's.
 const PRIORITY_MAX: i64 = 1_000_000_000;
+
+fn namespace(object: &Fields, out: &mut Causes) {
+    out.extend(crate::admission::pod_security_labels(object));
+}
 
 fn config_map(object: &Fields, out: &mut Causes) {
     let mut size = 0;
@@ -158,10 +163,49 @@ fn quota(object: &Fields, out: &mut Causes) {
     let spec = Path::ROOT.field("spec");
     let wanted: (fn(&str) -> bool, &str) = (is_quota_resource, "must be a standard resource for quota");
     amounts(object_at(object, "spec.hard"), &spec.field("hard"), wanted, out);
+    let scopes = field::list_at(object, "spec.scopes");
+    let unknown = |scope: &Value| !scope.as_str().is_some_and(|scope| SCOPES.contains(&scope));
+    if scopes.iter().any(unknown) {
+        out.push(field::invalid(&spec.field("scopes"), &Value::Array(scopes.to_vec()), "unsupported scope"));
+    }
+    let selector = spec.field("scopeSelector");
+    let expressions = selector.field("matchExpressions");
+    for expression in objects_at(object, "spec.scopeSelector.matchExpressions") {
+        let (scope, operator) = (text_at(expression, "scopeName"), text_at(expression, "operator"));
+        if !SCOPES.contains(&scope) {
+            out.push(field::invalid_text(&expressions.field("scopeName"), scope, "unsupported scope"));
+        }
+        if !["DoesNotExist", "Exists", "In", "NotIn"].contains(&operator) {
+            let why = "not a valid selector operator";
+            out.push(field::invalid_text(&expressions.field("operator"), operator, why));
+        }
+    }
 }
+
+/// What a quota may be limited to.
+const SCOPES: [&str; 7] = [
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "PriorityClass",
+    "Terminating",
+    "VolumeAttributesClass",
+];
 
 /// What limits are set of, by names without a `/`.
 const LIMITED: [&str; 3] = ["Pod", "Container", "PersistentVolumeClaim"];
+
+/// What is not above what, where it is told with which of both, and the words for them: those of the stock server.
+type Bound = (&'static str, &'static str, (&'static str, &'static str), (&'static str, &'static str));
+const BOUNDS: [Bound; 6] = [
+    ("min", "max", ("min", "min"), ("min", "max")),
+    ("min", "defaultRequest", ("defaultRequest", "defaultRequest"), ("min", "default request")),
+    ("defaultRequest", "max", ("defaultRequest", "defaultRequest"), ("default request", "max")),
+    ("defaultRequest", "default", ("defaultRequest", "defaultRequest"), ("default request", "default limit")),
+    ("min", "default", ("default", "min"), ("min", "default")),
+    ("default", "max", ("default", "max"), ("default", "max")),
+];
 
 fn limit_range(object: &Fields, out: &mut Causes) {
     let spec = Path::ROOT.field("spec");
@@ -193,33 +237,18 @@ fn limit_range(object: &Fields, out: &mut Causes) {
                 out.push(field::forbidden(&path.field(field_name), why));
             }
         }
-        for (low, high) in [
-            ("min", "max"),
-            ("min", "defaultRequest"),
-            ("min", "default"),
-            ("defaultRequest", "default"),
-            ("defaultRequest", "max"),
-            ("default", "max"),
-        ] {
-            let path = path.field(low);
+        for (low, high, at, words) in BOUNDS {
+            let amount = |of: &str, key: &str| object_at(limit, of).and_then(|map| map.get(key));
             for (key, value) in object_at(limit, low).into_iter().flatten() {
-                let above = object_at(limit, high).and_then(|map| map.get(key));
-                if let (Some(lower), Some(upper)) = (Quantity::from_value(value), above.and_then(Quantity::from_value))
+                let above = amount(high, key).and_then(Quantity::from_value);
+                if let (Some(lower), Some(upper)) = (Quantity::from_value(value), above)
                     && lower > upper
                 {
-                    let words = |name: &str| match name {
-                        "default" => "default limit",
-                        "defaultRequest" => "default request",
-                        other => {
-                            if other == "min" {
-                                "min"
-                            } else {
-                                "max"
-                            }
-                        }
-                    };
-                    let why = format!("{} value {lower} is greater than {} value {upper}", words(low), words(high));
-                    out.push(field::invalid(&path.key(key), value, &why));
+                    let (lower_is, upper_is) = words;
+                    let why = format!("{lower_is} value {lower} is greater than {upper_is} value {upper}");
+                    let (place, blamed) = at;
+                    let shown = amount(blamed, key).unwrap_or(&Value::Null);
+                    out.push(field::invalid(&path.field(place).key(key), shown, &why));
                 }
             }
         }
@@ -232,8 +261,11 @@ fn priority_class(object: &Fields, out: &mut Causes) {
     let system = matches!(name, "system-node-critical" | "system-cluster-critical");
     if name.starts_with("system-") && !system {
         let metadata = Path::ROOT.field("metadata");
-        let why = "priority class names with 'system-' prefix are reserved for system use only";
-        out.push(field::forbidden(&metadata.field("name"), why));
+        let why = format!(
+            "priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known \
+             system priority class"
+        );
+        out.push(field::forbidden(&metadata.field("name"), &why));
     }
     if value > PRIORITY_MAX && !system {
         let why = format!("maximum allowed value of a user defined priority is {PRIORITY_MAX}");
