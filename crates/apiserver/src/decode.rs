@@ -18,13 +18,21 @@ const DUPLICATES_MAX: usize = 50;
 /// Levels of a YAML document: as deep as the JSON reader goes, less what stands around an object.
 const DEPTH_MAX: usize = 120;
 
+/// Levels of a YAML document that are read on the stack of the thread that asks. Objects have a dozen; schemas of CRDs
+/// have more.
+const COMMON_DEPTH: usize = 40;
+
+/// Stack for [`DEPTH_MAX`] levels: four times what was measured, without optimisation.
+const DEEP_STACK_BYTES: usize = 8 * 1024 * 1024;
+
 /// A body as a tree.
 #[derive(Debug, Default)]
-pub(crate) struct Decoded {
-    pub(crate) value: Value,
+pub struct Decoded {
+    /// The tree.
+    pub value: Value,
     /// Paths of keys that were written twice (the last one counts), as `duplicate field "spec.a"`; of YAML one text
     /// that has the lines of all.
-    pub(crate) duplicates: Vec<String>,
+    pub duplicates: Vec<String>,
 }
 
 /// What a body is written in.
@@ -132,8 +140,11 @@ pub(crate) fn not_registered(kind: &str, version: &str) -> String {
     format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
 }
 
-/// Reads JSON. A failure is told in Go's words.
-pub(crate) fn json(bytes: &[u8]) -> Result<Decoded, String> {
+/// Reads JSON.
+///
+/// # Errors
+/// What is wrong with it, in Go's words.
+pub fn json(bytes: &[u8]) -> Result<Decoded, String> {
     let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Tree { at: None, duplicates: &mut duplicates }.deserialize(&mut reader);
@@ -144,7 +155,10 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Decoded, String> {
 }
 
 /// Reads YAML. What is written twice is told of in one text, as YAML's reader in a stock server has it.
-pub(crate) fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
     match from_yaml::<Owned>(bytes) {
         Ok(Owned { value, duplicates: false }) => Ok(Decoded { value, duplicates: Vec::new() }),
         Ok(Owned { value, .. }) => Ok(Decoded { value, duplicates: Vec::from_iter(problems::repeated_keys(bytes)) }),
@@ -153,9 +167,31 @@ pub(crate) fn yaml(bytes: &[u8]) -> Result<Decoded, String> {
 }
 
 /// Reads YAML, the first document of it, into something else. Of keys that are written twice, each is read.
-pub(crate) fn from_yaml<T: de::DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_saphyr::Error> {
+///
+/// A level takes up to 17 KB of stack in builds without optimisation, more in all than a thread has that serves
+/// requests: what nests deeper than objects do is read on a thread of its own.
+pub(crate) fn from_yaml<T: de::DeserializeOwned + Send>(bytes: &[u8]) -> Result<T, serde_saphyr::Error> {
+    match from_nested_yaml(bytes, COMMON_DEPTH) {
+        Err(error) if is_too_deep(&error) => std::thread::scope(|scope| {
+            let reader = std::thread::Builder::new().stack_size(DEEP_STACK_BYTES);
+            match reader.spawn_scoped(scope, || from_nested_yaml(bytes, DEPTH_MAX)) {
+                Ok(reading) => reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => Err(error),
+            }
+        }),
+        read => read,
+    }
+}
+
+fn is_too_deep(error: &serde_saphyr::Error) -> bool {
+    use serde_saphyr::Error;
+    use serde_saphyr::budget::BudgetBreach;
+    matches!(error.without_snippet(), Error::Budget { breach: BudgetBreach::Depth { .. }, .. })
+}
+
+fn from_nested_yaml<T: de::DeserializeOwned>(bytes: &[u8], levels: usize) -> Result<T, serde_saphyr::Error> {
     let mut budget = serde_saphyr::Budget::default();
-    budget.max_depth = DEPTH_MAX;
+    budget.max_depth = levels;
     let options = serde_saphyr::options! {
         with_snippet: false,
         budget: Some(budget),
@@ -172,7 +208,10 @@ pub(crate) fn from_yaml<T: de::DeserializeOwned>(bytes: &[u8]) -> Result<T, serd
 }
 
 /// Reads an applied configuration: YAML, which most clients write as JSON.
-pub(crate) fn configuration(bytes: &[u8]) -> Result<Decoded, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn configuration(bytes: &[u8]) -> Result<Decoded, String> {
     match bytes.first() {
         Some(b'{') => match json(bytes) {
             Ok(decoded) if decoded.duplicates.is_empty() => Ok(decoded),
@@ -335,6 +374,23 @@ mod tests {
         let deep = "[".repeat(5000);
         for bad in [deep.as_str(), "a: [", "a: &x [*x]"] {
             assert!(yaml(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn deep_yaml_needs_no_more_stack_than_a_thread_has() {
+        // In flow and block style, with the first level that is too deep.
+        for (open, close) in [("{\"a\":", "}"), ("[", "]"), ("- ", "")] {
+            for (levels, read) in
+                [(COMMON_DEPTH, true), (COMMON_DEPTH + 1, true), (DEPTH_MAX, true), (DEPTH_MAX + 1, false)]
+            {
+                let text = format!("{}1{}", open.repeat(levels), close.repeat(levels));
+                let body = text.into_bytes();
+                // What serves requests has 2 MiB, of which it has used some.
+                let reader = std::thread::Builder::new().stack_size(1024 * 1024);
+                let decoded = reader.spawn(move || yaml(&body)).unwrap().join().unwrap();
+                assert_eq!(decoded.is_ok(), read, "{open} {levels}: {decoded:?}");
+            }
         }
     }
 

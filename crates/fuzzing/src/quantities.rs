@@ -1,0 +1,18 @@
+//! Quantities: two of them, with a NUL byte between them.
+
+use machinery::quantity::Quantity;
+
+/// The canonical form of a quantity is the same amount, and its own canonical form. Sums are where they should be.
+pub(crate) fn run(input: &[u8]) {
+    let Some([a, b]) = crate::parts(input) else { return };
+    let (Ok(a), Ok(b)) = (a.parse::<Quantity>(), b.parse::<Quantity>()) else { return };
+    for quantity in [a, b, a.negated(), a + b, a - b] {
+        let written = quantity.to_string();
+        let again: Quantity = written.parse().expect("what is written can be read");
+        assert_eq!(again.to_string(), written, "of {quantity:?}");
+        let _ = quantity.ceil();
+    }
+    let again: Quantity = a.to_string().parse().expect("what is written can be read");
+    assert_eq!(again, a, "the canonical form");
+    assert_eq!(a.partial_cmp(&b), b.partial_cmp(&a).map(std::cmp::Ordering::reverse), "{a:?} and {b:?}");
+}
