@@ -7,7 +7,7 @@ use std::process::Command;
 /// What is given to `bench`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// What to measure, and its flags: `latency`, `memory`, `api` (see docs/benchmarks.md).
+    /// What to measure, and its flags: `latency`, `pipeline`, `memory`, `api` (see docs/benchmarks.md).
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
 }

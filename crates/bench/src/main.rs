@@ -1,10 +1,11 @@
 //! Measures the product as a user has it: `cargo xtask bench latency`, `cargo xtask bench memory`,
-//! `cargo xtask bench api`.
+//! `cargo xtask bench pipeline`, `cargo xtask bench api`.
 
 mod api;
 mod latency;
 mod machine;
 mod memory;
+mod pipeline;
 mod process;
 mod report;
 mod rig;
@@ -36,6 +37,7 @@ enum Command {
     Api(api::Api),
     Latency(latency::Latency),
     Memory(memory::Memory),
+    Pipeline(pipeline::Pipeline),
 }
 
 fn main() -> Result<()> {
@@ -49,6 +51,7 @@ fn main() -> Result<()> {
         match &args.command {
             Command::Api(api) => api.run(&mut report, folder.path(), &beside).await,
             Command::Latency(latency) => latency.run(&mut report, folder.path()).await,
+            Command::Pipeline(pipeline) => pipeline.run(&mut report, folder.path()).await,
             Command::Memory(memory) => memory.run(&mut report, folder.path(), &beside).await,
         }
     });

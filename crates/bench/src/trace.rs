@@ -13,7 +13,8 @@ use store::{Change, Visibility};
 use tokio_util::sync::CancellationToken;
 
 /// Marks that are kept between two calls of [`Trace::take`]; later ones are dropped.
-const MARKS_MAX: usize = 1 << 20;
+/// A hundred thousand objects in clusters are two million writes.
+const MARKS_MAX: usize = 1 << 22;
 
 /// One write of any space.
 #[derive(Clone, Debug)]
