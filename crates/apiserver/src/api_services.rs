@@ -70,7 +70,7 @@ static BOOTSTRAP: LazyLock<Bootstrap> = LazyLock::new(|| {
 /// If the store takes no writes.
 pub(crate) async fn ensure(server: &Server, space: &Arc<Space>) -> Result<()> {
     let Some((kind, objects)) = &*BOOTSTRAP else { return Ok(()) };
-    flowcontrol::write_absent(server, space, kind, objects, MANAGER).await
+    flowcontrol::write_absent(server, space, kind, objects, MANAGER).await.map(drop)
 }
 
 #[cfg(test)]

@@ -5,19 +5,21 @@
 
 use crate::builtin::inflate;
 use crate::call::{Call, Warnings};
+use crate::controllers;
 use crate::identity::Identity;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::registry::{self, Kind};
-use crate::respond::Result;
+use crate::respond::{Failure, Result};
 use crate::route::{Query, Target, Verb};
 use crate::server::Server;
 use crate::space::Space;
-use crate::verbs::write;
+use crate::verbs::{Part, write};
 use api::{Object, ObjectName, Reason};
 use bytes::Bytes;
 use http::HeaderMap;
+use machinery::apply::{FieldSet, Writer};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use store::Visibility;
@@ -64,37 +66,75 @@ static BOOTSTRAP: LazyLock<Vec<(Arc<Kind>, Vec<Object>)>> = LazyLock::new(|| {
 /// If the store takes no writes.
 pub(crate) async fn ensure(server: &Server, space: &Arc<Space>) -> Result<()> {
     for (kind, objects) in BOOTSTRAP.iter() {
-        write_absent(server, space, kind, objects, MANAGER).await?;
+        let made = write_absent(server, space, kind, objects, MANAGER).await?;
+        if kind.served.plural == PLURALS[1] {
+            for object in made {
+                say_found(server, space, kind, object).await?;
+            }
+        }
     }
     Ok(())
 }
 
-/// Writes those of some objects of a kind that a space does not have.
+/// Says at once that the level of a schema is there, so that whoever asked for it reads no less than later.
+async fn say_found(server: &Server, space: &Arc<Space>, kind: &Arc<Kind>, schema: &Object) -> Result<()> {
+    let mut call = call(server, space, kind, "");
+    call.verb = Verb::Update;
+    call.target.name = schema.name().to_owned();
+    let level = schema.pointer("/spec/priorityLevelConfiguration/name").and_then(Value::as_str).unwrap_or("");
+    let mut condition = controllers::dangling(level, true);
+    condition.last_transition_time = Some(server.now());
+    let mut config = Object::new(&kind.api_version, &kind.served.kind, &schema.object_name());
+    config.0.insert("status".into(), json!({"conditions": [condition]}));
+    let writer = Writer {
+        manager: controllers::CONSUMER,
+        api_version: &kind.api_version,
+        subresource: "status",
+        now: server.now(),
+        reset: &FieldSet::new(),
+    };
+    let decide = |live: &Object| {
+        let applied = machinery::apply::apply(Some(live), &config, &writer, true, kind.schema().as_ref());
+        let object = applied.map_err(|error| Failure::from(error.status()))?;
+        Ok(write::Decided { object, warnings: Vec::new(), tracked: true, must_be_conditional: false })
+    };
+    let live = call.live().await?;
+    write::update(&call, live, Part::Whole, &options(controllers::CONSUMER), &decide).await.map(drop)
+}
+
+fn options(manager: &str) -> WriteOptions {
+    WriteOptions { dry_run: false, manager: manager.into(), validation: FieldValidation::Ignore, force: false }
+}
+
+/// Writes those of some objects of a kind that a space does not have, and answers which.
 ///
 /// # Errors
 /// If the store takes no writes.
-pub(crate) async fn write_absent(
+pub(crate) async fn write_absent<'o>(
     server: &Server,
     space: &Arc<Space>,
     kind: &Arc<Kind>,
-    objects: &[Object],
+    objects: &'o [Object],
     manager: &str,
-) -> Result<()> {
+) -> Result<Vec<&'o Object>> {
+    let mut made = Vec::new();
     let absent = |object: &&Object| {
         server.store().get(&space.key(&kind.collection, object.namespace(), object.name())).is_none()
     };
     for object in objects.iter().filter(absent) {
         let call = call(server, space, kind, object.namespace());
-        let options =
-            WriteOptions { dry_run: false, manager: manager.into(), validation: FieldValidation::Ignore, force: false };
+        let options = options(manager);
         let draft = write::Draft { object: object.clone(), warnings: Vec::new() };
         match write::create(&call, draft, &options, false).await {
             // Two that ask at once.
             Err(status) if status.reason == Reason::AlreadyExists => {}
-            other => drop(other?),
+            other => {
+                other?;
+                made.push(object);
+            }
         }
     }
-    Ok(())
+    Ok(made)
 }
 
 fn call(server: &Server, space: &Arc<Space>, kind: &Arc<Kind>, namespace: &str) -> Call {

@@ -62,7 +62,7 @@ async fn ensure_service(server: &Server, space: &Arc<Space>) -> Result<()> {
     object.set_label("component", "apiserver");
     object.set_label("provider", "kubernetes");
     object.0.insert("spec".into(), spec(port(&server.0.advertised)));
-    flowcontrol::write_absent(server, space, &kind, &[object], MANAGER).await
+    flowcontrol::write_absent(server, space, &kind, &[object], MANAGER).await.map(drop)
 }
 
 fn spec(port: u16) -> serde_json::Value {

@@ -17,7 +17,7 @@ const API_SERVICE: Resource = Resource::cluster("apiregistration.k8s.io", "v1", 
 const FLOW_SCHEMA: Resource = Resource::cluster("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema");
 
 /// Who writes the condition of a FlowSchema.
-const CONSUMER: &str = "api-priority-and-fairness-config-consumer-v1";
+pub(crate) const CONSUMER: &str = "api-priority-and-fairness-config-consumer-v1";
 /// Who writes the condition of an APIService.
 const AGGREGATOR: &str = "kube-apiserver";
 
@@ -99,8 +99,13 @@ fn text<'o>(object: &'o Object, pointer: &str) -> &'o str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
 }
 
+/// What is said of an APIService of this server.
+pub(crate) fn local() -> Condition {
+    Condition::new("Available", ConditionStatus::True, "Local", "Local APIServices are always available")
+}
+
 /// Whether the level that a FlowSchema names is missing.
-fn dangling(level: &str, found: bool) -> Condition {
+pub(crate) fn dangling(level: &str, found: bool) -> Condition {
     let about = format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?}");
     if found {
         return Condition::new("Dangling", ConditionStatus::False, "Found", format!("{about} and it exists"));
@@ -113,8 +118,7 @@ fn dangling(level: &str, found: bool) -> Condition {
 fn available(object: &Object, service: Option<&Object>, slices: &[Object]) -> Condition {
     let unavailable = |reason, message| Condition::new("Available", ConditionStatus::False, reason, message);
     let Some(wanted) = object.pointer("/spec/service").filter(|wanted| !wanted.is_null()) else {
-        let message = "Local APIServices are always available";
-        return Condition::new("Available", ConditionStatus::True, "Local", message);
+        return local();
     };
     let about = format!(
         "service/{} in {:?}",

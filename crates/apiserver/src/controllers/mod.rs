@@ -19,6 +19,8 @@ mod quota;
 mod signer;
 mod tokens;
 
+pub(crate) use conditions::{CONSUMER, dangling, local};
+
 use crate::Server;
 use crate::certificates;
 use crate::header::Header;

@@ -288,8 +288,11 @@ async fn priority_levels_and_flow_schemas_are_there_for_those_who_ask() {
         assert!(all.iter().any(|name| name == level), "{schema}");
         assert_eq!(schema["metadata"]["generation"], 1);
         assert_eq!(schema["metadata"]["annotations"], json!({"apf.kubernetes.io/autoupdate-spec": "true"}));
-        let manager = &schema["metadata"]["managedFields"][0]["manager"];
-        assert_eq!(manager, "api-priority-and-fairness-config-producer-v1");
+        let entries = schema["metadata"]["managedFields"].as_array().unwrap();
+        let managers: Vec<&str> = entries.iter().filter_map(|entry| entry["manager"].as_str()).collect();
+        let whose = |end: &str| format!("api-priority-and-fairness-config-{end}-v1");
+        assert_eq!(managers, [whose("consumer"), whose("producer")]);
+        assert_eq!(schema["status"]["conditions"][0]["reason"], "Found");
     }
     let cost = bytes_of(world.server.store().metrics()) - bytes_of(before);
     assert!(cost < 40 << 10, "a space that is asked grows by kilobytes: {cost}");

@@ -85,6 +85,11 @@ pub(super) fn create(call: &Call, object: &mut Object) {
         _ => {}
     }
     strategy::prepare_create(&kind.served.group, &kind.served.kind, object);
+    if &*kind.collection == "apiservices.apiregistration.k8s.io" && object.pointer("/spec/service").is_none() {
+        let mut condition = crate::controllers::local();
+        condition.last_transition_time = Some(call.server.now());
+        object.0.insert("status".into(), json!({"conditions": [condition]}));
+    }
     if &*kind.collection == "persistentvolumes"
         && let Some(Value::Object(status)) = object.0.get_mut("status")
     {

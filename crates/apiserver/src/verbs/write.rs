@@ -244,7 +244,9 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
 fn prepared(call: &Call, mut object: Object, base: Option<&str>, options: &WriteOptions, tracked: bool) -> Object {
     object.set_meta("uid", random::uid());
     if let Some(base) = base {
-        object.set_meta("name", random::name(base));
+        // An address has no random end: it is refused for what it is.
+        let is_address = &*call.kind.collection == "ipaddresses.networking.k8s.io";
+        object.set_meta("name", if is_address { base.to_owned() } else { random::name(base) });
     }
     // What the server adds of its own belongs to nobody.
     if !tracked {
