@@ -63,10 +63,10 @@ impl Quantity {
         if self.nanos.rem_euclid(NANOS) == 0 { whole } else { whole + 1 }
     }
 
-    /// As much, with the other sign.
+    /// As much, with the other sign; cut at what can be held, as sums are.
     #[must_use]
     pub fn negated(self) -> Self {
-        Self { nanos: -self.nanos, ..self }
+        Self { nanos: self.nanos.saturating_neg(), ..self }
     }
 
     /// In billionths.
@@ -168,7 +168,7 @@ impl fmt::Display for Quantity {
         }
         let whole = self.nanos % NANOS == 0;
         // Below 1024, and where a fraction would be lost, binary amounts are written in decimal.
-        if self.format == Format::Binary && whole && self.nanos.abs() >= 1024 * NANOS {
+        if self.format == Format::Binary && whole && self.nanos.unsigned_abs() >= 1024 * NANOS.unsigned_abs() {
             let mut number = self.nanos / NANOS;
             let mut suffixes = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].iter().peekable();
             while number % 1024 == 0 && suffixes.len() > 1 {
@@ -293,6 +293,10 @@ mod tests {
         assert_eq!((quantity("500m") + quantity("1")).to_string(), "1500m");
         assert_eq!((quantity("0") + quantity("1Gi")).to_string(), "1Gi");
         assert_eq!(quantity("1500m").ceil(), 2);
+        // The least that can be held has no counterpart.
+        let least = quantity("-100000000000E") + quantity("-100000000000E") + quantity("-99999999999E");
+        assert_eq!(least.nanos(), i128::MIN);
+        assert_eq!(least.negated().nanos(), i128::MAX);
         assert_eq!(quantity("99999999999999999999Ei"), quantity("9223372036854775807"));
         assert_eq!(Quantity::from_value(&serde_json::json!(2)), Some(quantity("2")));
     }
