@@ -44,10 +44,31 @@ const RESOURCES_LEFT_OUT: [(&str, &str); 8] = [
 /// Objects that every server keeps for itself: group, resource, namespace, name. Each cluster has its own.
 const OBJECTS_LEFT_OUT: [(&str, &str, &str, &str); 1] = [("", "services", "default", "kubernetes")];
 
+/// The API groups whose objects may be workload: every one, unless some are named.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ApiGroups(Option<Arc<BTreeSet<String>>>);
+
+impl ApiGroups {
+    /// Reads a list as in `apps,batch`. Nothing is every group; an empty element, as in `apps,`, is the core group.
+    /// Definitions of kinds are always among them.
+    pub fn parse(list: &str) -> Self {
+        if list.is_empty() {
+            return Self::default();
+        }
+        let groups = list.split(',').map(|group| group.trim().to_owned());
+        Self(Some(Arc::new(groups.chain([CRDS.group.to_string()]).collect())))
+    }
+
+    fn have(&self, group: &str) -> bool {
+        self.0.as_ref().is_none_or(|groups| groups.contains(group))
+    }
+}
+
 /// Whether objects of the resource can be workload.
-fn is_workload(found: &Discovered) -> bool {
+fn is_workload(found: &Discovered, groups: &ApiGroups) -> bool {
     let (group, plural) = (&*found.resource.group, &*found.resource.plural);
-    found.has_verb("list")
+    groups.have(group)
+        && found.has_verb("list")
         && found.has_verb("watch")
         && !GROUPS_LEFT_OUT.contains(&group)
         && !RESOURCES_LEFT_OUT.contains(&(group, plural))
@@ -172,7 +193,7 @@ impl Discovery {
         let found = self.world.binder.resources().await?;
         let workload: BTreeMap<GroupResource, &Discovered> = found
             .iter()
-            .filter(|found| is_workload(found))
+            .filter(|found| is_workload(found, &self.world.api_groups))
             .map(|found| (found.resource.group_resource(), found))
             .collect();
         {
@@ -268,5 +289,27 @@ fn set_object(world: &World, resource: &GroupResource, name: &ObjectName, after:
     world.touch(touched);
     if let Some(id) = shown {
         world.tell.add(Tell::Return(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_are_named_are_the_only_ones() {
+        let table = [
+            ("", "apps", true),
+            ("", "", true),
+            ("apps", "apps", true),
+            ("apps", "", false),
+            ("apps,", "", true),
+            ("apps, batch", "batch", true),
+            ("apps", "batch", false),
+            ("apps", "apiextensions.k8s.io", true),
+        ];
+        for (list, group, expected) in table {
+            assert_eq!(ApiGroups::parse(list).have(group), expected, "{list:?} {group:?}");
+        }
     }
 }

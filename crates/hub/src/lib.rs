@@ -13,6 +13,8 @@ mod status;
 mod transport;
 pub mod wds;
 
+pub use discovery::ApiGroups;
+
 use client::{Backoff, Client};
 use controller::Result;
 use std::time::Duration;

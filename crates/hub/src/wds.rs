@@ -9,7 +9,7 @@
 //! Nothing is written before every first list has been seen: what is not known yet must not look like what is gone.
 
 use crate::binding::Binder;
-use crate::discovery::Discovery;
+use crate::discovery::{ApiGroups, Discovery};
 use crate::status::{Statuses, Tell, Teller};
 use crate::transport::{Deliveries, Send, Sender};
 use crate::{apply_crds, until_done};
@@ -62,6 +62,8 @@ pub struct WdsConfig {
     pub clock: SharedClock,
     /// How much goes into one ManifestWork.
     pub limits: Limits,
+    /// Whose objects may be workload.
+    pub api_groups: ApiGroups,
 }
 
 /// Has a WDS that no ITS is there for yet take policies: they are resolved and sent when there is one. Runs until told to
@@ -132,6 +134,7 @@ pub(crate) async fn established(space: &Client, crd: &str) -> Result<()> {
 pub(crate) struct World {
     pub name: SpaceName,
     pub limits: Limits,
+    pub api_groups: ApiGroups,
     pub clock: SharedClock,
     /// The WDS, as each reconciler writes to it.
     pub binder: Client,
@@ -169,7 +172,7 @@ pub(crate) struct World {
 
 impl World {
     fn start(config: WdsConfig) -> Self {
-        let WdsConfig { name, wds, its, clock, limits } = config;
+        let WdsConfig { name, wds, its, clock, limits, api_groups } = config;
         let sender = wds.clone().with_field_manager("transport-controller");
         let recorder = Recorder::start(wds.clone(), clock.clone(), REPORTING_CONTROLLER, name.as_str());
         let its = its.with_field_manager("transport-controller");
@@ -187,6 +190,7 @@ impl World {
             its,
             name,
             limits,
+            api_groups,
             clock,
             index: Mutex::default(),
             with_status: Mutex::default(),

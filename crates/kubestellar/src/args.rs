@@ -91,6 +91,9 @@ struct ServeArgs {
     /// A name or address by which clients reach the server; may be given several times, the first is advertised
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
+    /// API groups whose objects may be delivered, as in `apps,batch`; an empty element is the core group (default: all)
+    #[arg(long, value_name = "GROUPS", default_value = "")]
+    api_groups: String,
     #[command(flatten)]
     audit: AuditArgs,
 }
@@ -209,7 +212,8 @@ fn data_folder(given: Option<PathBuf>, environment: &Environment) -> Result<Path
 
 async fn serve(args: ServeArgs, environment: &Environment) -> Result<()> {
     let data = data_folder(args.data_dir, environment)?;
-    let options = Options { data: Some(data), listen: args.listen, hosts: args.hosts };
+    let api_groups = hub::ApiGroups::parse(&args.api_groups);
+    let options = Options { data: Some(data), listen: args.listen, hosts: args.hosts, api_groups };
     let audit = args.audit.open()?;
     let mut server = Serve::start(options, clock::system()).await?;
     if let Some(audit) = audit {

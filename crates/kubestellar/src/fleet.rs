@@ -44,7 +44,8 @@ impl Fleet {
     /// If the server does not start.
     pub async fn start_at(folder: &Path, listen: SocketAddr, clock: SharedClock) -> Result<Self> {
         let data = folder.join("data");
-        let options = Options { data: Some(data.clone()), listen, hosts: Vec::new() };
+        let api_groups = hub::ApiGroups::default();
+        let options = Options { data: Some(data.clone()), listen, hosts: Vec::new(), api_groups };
         let serve = Serve::start(options, clock.clone()).await?;
         let environment = Environment { data: Some(data.clone()), home: Some(folder.to_owned()), kubeconfig: None };
         let kubeconfig = folder.join("kubeconfig");

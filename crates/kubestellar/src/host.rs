@@ -39,6 +39,7 @@ pub(crate) struct Host {
     addresses: Addresses,
     data: Option<PathBuf>,
     clock: SharedClock,
+    api_groups: hub::ApiGroups,
     shutdown: CancellationToken,
     /// What runs beside each space.
     beside: Mutex<HashMap<SpaceName, Beside>>,
@@ -58,10 +59,11 @@ impl Host {
         addresses: Addresses,
         data: Option<PathBuf>,
         clock: SharedClock,
+        api_groups: hub::ApiGroups,
         shutdown: CancellationToken,
     ) -> Result<Self> {
         let scratch = tempfile::tempdir().context("make a temporary folder")?;
-        Ok(Self { server, addresses, data, clock, shutdown, beside: Mutex::default(), scratch })
+        Ok(Self { server, addresses, data, clock, api_groups, shutdown, beside: Mutex::default(), scratch })
     }
 
     /// The API space behind a named one: with [`Place::Hosting`] it is the hosting space.
@@ -93,6 +95,7 @@ impl Host {
                     return Some(Beside { role, its: None, parts });
                 };
                 let its = local::client(&self.server, to, "transport-controller", Visibility::Appended);
+                let api_groups = self.api_groups.clone();
                 parts.keep("binding, transport and status", move |end| {
                     let config = hub::wds::WdsConfig {
                         name: name.clone(),
@@ -100,6 +103,7 @@ impl Host {
                         its: its.clone(),
                         clock: clock.clone(),
                         limits: planner::transport::Limits::default(),
+                        api_groups: api_groups.clone(),
                     };
                     hub::wds::run(config, end)
                 });

@@ -38,6 +38,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Names and addresses by which clients reach the server, besides the loopback ones. The first one is advertised.
     pub hosts: Vec<String>,
+    /// API groups whose objects may be delivered.
+    pub api_groups: hub::ApiGroups,
 }
 
 /// A server that runs in this process.
@@ -125,8 +127,9 @@ impl Serve {
                 tracing::error!(error = &error as &dyn std::error::Error, "the listener ended");
             }
         });
-        let host =
-            Arc::new(Host::new(server.clone(), addresses, options.data.clone(), clock.clone(), shutdown.clone())?);
+        let (data, groups) = (options.data.clone(), options.api_groups.clone());
+        let host = Host::new(server.clone(), addresses, data, clock.clone(), groups, shutdown.clone())?;
+        let host = Arc::new(host);
         let client = local::client(&server, &hosting, "kubeflex", Visibility::Appended);
         let (end, control_clock) = (shutdown.clone(), clock.clone());
         tasks.spawn(async move {

@@ -86,6 +86,7 @@ async fn of_two_wdses_the_older_work_decides_and_hands_over() {
         its: p.its.clone(),
         clock: p.world.clock.clone(),
         limits: Limits::default(),
+        api_groups: hub::ApiGroups::default(),
     };
     let running = tokio::spawn(hub::wds::run(config, shutdown.clone()));
     wds2.wait_established("bindingpolicies.control.kubestellar.io").await.unwrap();

@@ -151,3 +151,23 @@ async fn a_change_writes_only_the_works_that_it_changes() {
     let last = works().await;
     assert_eq!((left.difference(&last).count(), last.difference(&left).count()), (1, 1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_groups_that_are_named_are_workload() {
+    let mut p = Pipeline::start(Limits::default()).await;
+    p.stop().await;
+    p.api_groups = hub::ApiGroups::parse("apps,");
+    p.run();
+    apply(&p.wds, &policy("web", "")).await;
+    let job = "apiVersion: batch/v1
+kind: CronJob
+metadata: {name: job, namespace: default, labels: {app: web}}
+spec: {schedule: \"0 0 * * *\", jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}";
+    apply(&p.wds, job).await;
+    apply(&p.wds, &config_map("conf", "web", "1")).await;
+    p.works("edge1", "conf=1").await;
+    p.stop().await;
+    p.api_groups = hub::ApiGroups::default();
+    p.run();
+    p.works("edge1", "conf=1 job").await;
+}

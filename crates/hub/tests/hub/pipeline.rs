@@ -18,6 +18,7 @@ pub(crate) struct Pipeline {
     pub(crate) wds: Client,
     pub(crate) its: Client,
     limits: Limits,
+    pub(crate) api_groups: hub::ApiGroups,
     running: Option<(Shutdown, JoinHandle<()>)>,
 }
 
@@ -29,7 +30,7 @@ impl Pipeline {
         for cluster in ["edge1", "edge2"] {
             join(&its, cluster, &json!({"location-group": "edge", "name": cluster})).await;
         }
-        let mut pipeline = Self { world, wds, its, limits, running: None };
+        let mut pipeline = Self { world, wds, its, limits, api_groups: hub::ApiGroups::default(), running: None };
         pipeline.run();
         until(&pipeline.wds, &NAMESPACES, &ObjectName::cluster("kubestellar-report"), "is there", |o| o.is_some())
             .await;
@@ -44,6 +45,7 @@ impl Pipeline {
             its: self.its.clone(),
             clock: self.world.clock.clone(),
             limits: self.limits,
+            api_groups: self.api_groups.clone(),
         };
         let shutdown = Shutdown::new();
         self.running = Some((shutdown.clone(), tokio::spawn(hub::wds::run(config, shutdown))));
