@@ -243,6 +243,62 @@ impl<'de> de::Deserialize<'de> for Owned {
     }
 }
 
+/// The key of a member. In YAML a word such as `y` is a truth value where it is not quoted, as a key too, and a number
+/// a number; as keys they are the texts of what they stand for.
+pub(crate) struct Key {
+    pub(crate) text: String,
+    /// Whether it was written as a text.
+    pub(crate) quoted: bool,
+}
+
+impl<'de> de::Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadKey)
+    }
+}
+
+struct ReadKey;
+
+impl ReadKey {
+    fn scalar<E>(value: &impl ToString) -> Result<Key, E> {
+        Ok(Key { text: value.to_string(), quoted: false })
+    }
+}
+
+impl Visitor<'_> for ReadKey {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Key, E> {
+        Self::scalar(&value)
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Key, E> {
+        Self::scalar(&value)
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Key, E> {
+        Self::scalar(&value)
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Key, E> {
+        // A stock server writes as many digits as tell 32-bit floats apart.
+        #[allow(clippy::cast_possible_truncation)]
+        Self::scalar(&(value as f32))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Key, E> {
+        Ok(Key { text: value.to_owned(), quoted: true })
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Key, E> {
+        Ok(Key { text: value, quoted: true })
+    }
+}
+
 /// Where the reader is, as a list that lives on the stack: paths are only written out for duplicates.
 pub(crate) struct At<'a> {
     pub(crate) above: Option<&'a At<'a>>,
@@ -336,7 +392,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some(key) = members.next_key::<String>()? {
+        while let Some(Key { text: key, .. }) = members.next_key()? {
             let at = At { above: self.at, step: Step::Key(&key) };
             let value = members.next_value_seed(Tree { at: Some(&at), duplicates: self.duplicates })?;
             if map.contains_key(&key) && self.duplicates.len() < DUPLICATES_MAX {
@@ -360,6 +416,19 @@ mod tests {
         assert_eq!(decoded.duplicates, [r#"duplicate field "a.b[0].c""#, r#"duplicate field "a""#]);
         assert_eq!(decoded.value["a"], json!({"b": []}));
         assert!(decoded.value["d"].is_f64());
+    }
+
+    #[test]
+    fn words_are_truth_values_as_keys_too() {
+        let read = |text: &[u8]| yaml(text).unwrap().value;
+        assert_eq!(
+            read(b"y: a\n'n': b\noff: c\n1.10: d\n0x10: e\nx: f\n"),
+            json!({"true": "a", "n": "b", "false": "c", "1.1": "d", "16": "e", "x": "f"})
+        );
+        let decoded = yaml(b"{on: 1, yes: 2}").unwrap();
+        assert_eq!(decoded.value, json!({"true": 2}));
+        assert_eq!(problems::warnings(&decoded.duplicates[0]), ["line 1: key true already set in map"]);
+        assert_eq!(json(br#"{"y": 1}"#).unwrap().value, json!({"y": 1}));
     }
 
     #[test]

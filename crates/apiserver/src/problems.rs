@@ -1,6 +1,6 @@
 //! What is unknown or written twice in a body: told in the order of the body, or with the lines of it.
 
-use crate::decode::{At, Step, from_yaml, path};
+use crate::decode::{At, Key, Step, from_yaml, path};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use std::collections::{HashMap, HashSet};
@@ -190,13 +190,14 @@ impl<'de> Visitor<'de> for Keys {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Vec<String>, A::Error> {
         let mut lines = Vec::new();
         let mut met = HashSet::new();
-        while let Some(key) = members.next_key::<String>()? {
+        while let Some(Key { text, quoted }) = members.next_key()? {
             let value: Spanned<Repeated> = members.next_value()?;
             lines.extend(value.value.0);
-            if met.contains(&key) {
-                lines.push(format!("line {}: key {key:?} already set in map", value.referenced.line()));
+            if met.contains(&text) {
+                let key = if quoted { format!("{text:?}") } else { text.clone() };
+                lines.push(format!("line {}: key {key} already set in map", value.referenced.line()));
             }
-            met.insert(key);
+            met.insert(text);
         }
         lines.truncate(LINES_MAX);
         Ok(lines)
