@@ -53,9 +53,9 @@ pub(super) async fn bind(call: &Call, name: &str) -> Result<Response<Body>> {
     let options = WriteOptions::read("CreateOptions", &call.query, &call.headers)?;
     let now = call.server.now().to_string();
     let decide = |live: &Object| {
-        if live.pointer("/spec/nodeName").and_then(Value::as_str).is_some_and(|held| !held.is_empty()) {
+        if let Some(held) = live.pointer("/spec/nodeName").and_then(Value::as_str).filter(|held| !held.is_empty()) {
             let resource = GroupResource { group: String::new(), resource: "pods/binding".into() };
-            let cause = format!("pod {} is already assigned to node", live.name());
+            let cause = format!("pod {} is already assigned to node {held:?}", live.name());
             return Err(Failure::from(Status::conflict(&resource, live.name(), cause)));
         }
         let mut object = live.clone();
