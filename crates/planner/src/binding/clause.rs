@@ -72,6 +72,27 @@ impl Compiled {
     }
 }
 
+/// One test of a clause, named by the field of a `DownsyncClause` that says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Criterion {
+    Group,
+    Resource,
+    Namespace,
+    Name,
+    ObjectLabels,
+    NamespaceLabels,
+}
+
+/// The tests of a clause, cheapest first; an object has to pass all.
+const CRITERIA: [Criterion; 6] = [
+    Criterion::Group,
+    Criterion::Resource,
+    Criterion::Namespace,
+    Criterion::Name,
+    Criterion::ObjectLabels,
+    Criterion::NamespaceLabels,
+];
+
 /// One clause of a policy. `None` is no test.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Clause {
@@ -132,23 +153,64 @@ impl Clause {
     }
 
     fn accepts(&self, resource: &GroupResource, object: &WorkloadHeader, namespace: Option<&Labels>) -> bool {
+        CRITERIA.iter().all(|criterion| self.meets(*criterion, resource, object, namespace))
+    }
+
+    /// The tests that keep this clause from accepting an object; it accepts the object when there are none.
+    pub(super) fn unmet(
+        &self,
+        resource: &GroupResource,
+        object: &WorkloadHeader,
+        namespace: Option<&Labels>,
+    ) -> impl Iterator<Item = Criterion> {
+        CRITERIA.into_iter().filter(move |criterion| !self.meets(*criterion, resource, object, namespace))
+    }
+
+    /// Whether an object passes one test. Matching and explaining both ask here, so they cannot disagree.
+    fn meets(
+        &self,
+        criterion: Criterion,
+        resource: &GroupResource,
+        object: &WorkloadHeader,
+        namespace: Option<&Labels>,
+    ) -> bool {
         fn among(names: &Option<BTreeSet<String>>, name: &str) -> bool {
             names.as_ref().is_none_or(|names| names.contains(name))
         }
-        self.accepts_resource(resource)
-            && among(&self.namespaces, &object.name.namespace)
-            && among(&self.names, &object.name.name)
-            && self.object_selectors.as_ref().is_none_or(|any| any.iter().any(|s| s.matches(&object.labels)))
-            && self
-                .namespace_selectors
-                .as_ref()
-                .is_none_or(|any| namespace.is_some_and(|labels| any.iter().any(|s| s.matches(labels))))
+        fn any(selectors: &Option<Vec<Selector>>, labels: Option<&Labels>) -> bool {
+            selectors.as_ref().is_none_or(|any| labels.is_some_and(|labels| any.iter().any(|s| s.matches(labels))))
+        }
+        match criterion {
+            Criterion::Group => self.accepts_group(&resource.group),
+            Criterion::Resource => self.accepts_plural(&resource.resource),
+            Criterion::Namespace => among(&self.namespaces, &object.name.namespace),
+            Criterion::Name => among(&self.names, &object.name.name),
+            Criterion::ObjectLabels => any(&self.object_selectors, Some(&object.labels)),
+            Criterion::NamespaceLabels => any(&self.namespace_selectors, namespace),
+        }
+    }
+
+    /// The selectors that a test of labels uses; of those in the policy, the ones that can be read.
+    pub(super) fn selectors_of(&self, criterion: Criterion) -> &[Selector] {
+        let selectors = match criterion {
+            Criterion::ObjectLabels => &self.object_selectors,
+            Criterion::NamespaceLabels => &self.namespace_selectors,
+            _ => &None,
+        };
+        selectors.as_deref().unwrap_or_default()
     }
 
     /// Whether objects of this resource can be accepted.
     pub(super) fn accepts_resource(&self, resource: &GroupResource) -> bool {
-        self.group.as_ref().is_none_or(|group| *group == resource.group)
-            && self.resources.as_ref().is_none_or(|resources| resources.contains(&resource.resource))
+        self.accepts_group(&resource.group) && self.accepts_plural(&resource.resource)
+    }
+
+    fn accepts_group(&self, group: &str) -> bool {
+        self.group.as_ref().is_none_or(|wanted| wanted == group)
+    }
+
+    fn accepts_plural(&self, plural: &str) -> bool {
+        self.resources.as_ref().is_none_or(|wanted| wanted.contains(plural))
     }
 }
 

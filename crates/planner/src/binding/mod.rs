@@ -13,9 +13,11 @@ mod object;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 pub use budget::{BUDGET_ANNOTATION, CONFIRM_ANNOTATION, HELD_BACK_ANNOTATION};
 pub use index::{Index, Request, Touched};
 pub(crate) use object::STATUS_LABELS;
 pub use object::{ClusterHeader, ObjectId, WorkloadHeader};
 pub use plan::{CONTENT_ANNOTATION, Op, Resolution, plan, waiting};
+pub use verdict::{Change, ClauseVerdict, ClusterVerdict, Target, Unmet, Verdict, verdict};

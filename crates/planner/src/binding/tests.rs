@@ -137,6 +137,56 @@ fn a_clause_matches_when_all_its_tests_pass() {
 }
 
 #[test]
+fn the_test_that_fails_is_named_with_the_smallest_change() {
+    let object = header(&json!({"namespace": "a", "name": "web", "labels": labels("app=web")}));
+    let gold = json!([{"matchLabels": {"tier": "gold"}}]);
+    let said = |clause: Value| {
+        let made = policy("p", &json!({"downsync": [clause]}));
+        let said = verdict(&made, &DEPLOYMENTS.group_resource(), &object, Some(&Labels::new()), &[]);
+        let unmet: Vec<_> =
+            said.clauses[0].unmet.iter().map(|u| format!("{}: {}, not {}", u.field, u.value, u.wanted)).collect();
+        let changes = said.changes().into_iter().map(|c| c.instruction("p", "deployments.apps/web -n a", "a", "c1"));
+        (unmet.join("; "), changes.collect::<Vec<_>>().join("; "))
+    };
+    let check =
+        |clause: Value, unmet: &str, change: &str| assert_eq!(said(clause), (unmet.to_owned(), change.to_owned()));
+    check(
+        json!({"objectSelectors": [{"matchLabels": {"app": "db", "tier": "1"}}, {"matchLabels": {"app": "db"}}]}),
+        "spec.downsync[0].objectSelectors: app=web, not `app=db,tier=1` or `app=db`",
+        "kubectl label deployments.apps/web -n a --overwrite app=db",
+    );
+    check(
+        json!({"objectSelectors": [{"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}]}),
+        "spec.downsync[0].objectSelectors: app=web, not `!app`",
+        "kubectl label deployments.apps/web -n a --overwrite app-",
+    );
+    // Two requirements that exclude each other: no label helps.
+    check(
+        json!({"objectSelectors": [{"matchLabels": {"k": "1"}, "matchExpressions": [{"key": "k", "operator": "DoesNotExist"}]}]}),
+        "spec.downsync[0].objectSelectors: app=web, not `k=1,!k`",
+        "",
+    );
+    check(
+        json!({"namespaceSelectors": gold}),
+        "spec.downsync[0].namespaceSelectors: no labels, not `tier=gold`",
+        "kubectl label namespace/a --overwrite tier=gold",
+    );
+    check(
+        json!({"apiGroup": "", "resources": ["configmaps"], "namespaces": ["b"], "objectNames": ["x", "y"]}),
+        "spec.downsync[0].apiGroup: `apps`, not ``; spec.downsync[0].resources: `deployments`, not `configmaps`; \
+         spec.downsync[0].namespaces: `a`, not `b`; spec.downsync[0].objectNames: `web`, not `x` or `y`",
+        "let spec.downsync[0].apiGroup of bindingpolicy/p allow `apps`; let spec.downsync[0].resources of bindingpolicy/p \
+         allow `deployments`; let spec.downsync[0].namespaces of bindingpolicy/p allow `a`; let \
+         spec.downsync[0].objectNames of bindingpolicy/p allow `web`",
+    );
+    check(
+        json!({"objectSelectors": [{"matchExpressions": [{"key": "app", "operator": "In"}]}]}),
+        "spec.downsync[0].objectSelectors: app=web, not anything: no selector here can be used",
+        "",
+    );
+}
+
+#[test]
 fn what_clauses_ask_of_an_object_is_merged() {
     let mut index = index_with(&DEPLOYMENTS, "a/web", "app=web");
     let spec = json!({"downsync": [
@@ -596,6 +646,51 @@ impl Oracle {
     }
 }
 
+/// An explanation says that an object or a cluster is chosen exactly if the index chose it; and when the labels are
+/// changed as it says, the test that it is about passes.
+fn explanations_agree(policy: &BindingPolicy, oracle: &Oracle, index: &Index) -> Result<(), TestCaseError> {
+    let name = BindingName::from(policy.metadata.name.as_str());
+    let clusters: Vec<_> = oracle.clusters.iter().map(|(name, labels)| cluster(name, labels)).collect();
+    let resolution = index.resolution(&name).expect("a policy that is there");
+    for (resource, object) in oracle.objects.values() {
+        let resource = resource.group_resource();
+        let namespace = ObjectName::cluster(object.name.namespace.clone());
+        let namespace = oracle.objects.get(&("namespaces".into(), namespace)).map(|(_, held)| &held.labels);
+        let said = verdict(policy, &resource, object, namespace, &clusters);
+        let chosen = index.objects_of(&name).any(|(id, _)| *id.resource == resource && id.name == object.name);
+        prop_assert_eq!(said.selected, chosen, "{:?}", said);
+        for found in &said.clusters {
+            let chosen = resolution.destinations().contains(&ClusterName::from(found.cluster.as_str()));
+            prop_assert_eq!(found.selected, chosen);
+            prop_assert_eq!(found.unmet.is_none(), chosen);
+        }
+        for clause in &said.clauses {
+            let accepts = clause.unmet.is_empty();
+            prop_assert!(!accepts || chosen || object.deleting);
+            let (mut after, mut after_namespace) = ((**object).clone(), namespace.cloned());
+            for unmet in &clause.unmet {
+                let Some(Change::Label { target, edits }) = &unmet.change else { continue };
+                let labels = match target {
+                    Target::Object => &mut after.labels,
+                    _ => after_namespace.as_mut().expect("only labels that are there are changed"),
+                };
+                for (key, value) in edits {
+                    match value {
+                        Some(value) => labels.insert(key.clone(), value.clone()),
+                        None => labels.remove(key),
+                    };
+                }
+            }
+            let again = verdict(policy, &resource, &after, after_namespace.as_ref(), &[]);
+            for unmet in &clause.unmet {
+                let passes = again.clauses[clause.clause].unmet.iter().all(|left| left.field != unmet.field);
+                prop_assert_eq!(passes, matches!(unmet.change, Some(Change::Label { .. })), "{:?}", unmet);
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
@@ -653,6 +748,8 @@ proptest! {
                     let found = index.objects_of(&name).map(|(id, m)| (id.to_string(), m.create_only)).collect();
                     prop_assert_eq!(objects, found);
                     prop_assert_eq!(&clusters, resolution.destinations());
+                    let made = BindingPolicy { spec: oracle.policies[name.as_str()].clone(), ..policy(name.as_str(), &json!({})) };
+                    explanations_agree(&made, &oracle, &index)?;
                     for (id, modulation) in index.objects_of(&name) {
                         let requests = index.requests(id);
                         let request = requests.iter().find(|r| *r.policy == name).expect("both ways");
