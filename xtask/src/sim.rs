@@ -6,7 +6,7 @@ use std::path::Path;
 /// What is given to `sim`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The flags of the simulation: `--histories N`, `--from SEED` (see docs/simulation.md).
+    /// The flags of the simulation: `--seeds N`, `--histories N`, `--from SEED` (see docs/simulation.md).
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
 }

@@ -106,8 +106,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         let term = shutdown.child_token();
         let parts = async {
             tokio::join!(
-                heartbeat::run(agent.clone(), term.clone()),
-                work::run(agent.clone(), term.clone()),
+                work_as(agent.clone(), term.clone()),
                 // Ends when there are new credentials, and with it this term.
                 async {
                     join::renew(&config, &held, &agent.hub, &term).await;
@@ -118,6 +117,40 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         Box::pin(parts).await;
     }
     Ok(())
+}
+
+/// What an agent is that has joined.
+pub struct Member {
+    /// The name of its cluster.
+    pub cluster: ClusterName,
+    /// Tells this agent from others of the same cluster.
+    pub agent_id: String,
+    /// The address at which the hub was joined.
+    pub server: String,
+    /// The hub, with the agent's own credentials.
+    pub hub: Client,
+    /// Its cluster.
+    pub wec: Client,
+    /// Asks the time.
+    pub clock: SharedClock,
+}
+
+/// Runs an agent that has joined, and whose credentials are somebody else's care, until `shutdown`.
+///
+/// # Errors
+/// If its cluster does not take what it needs there.
+pub async fn run_member(member: Member, shutdown: Shutdown) -> Result<(), Error> {
+    let Member { cluster, agent_id, server, hub, wec, clock } = member;
+    join::prepare(&wec).await?;
+    let hub = hub.with_field_manager("work-agent");
+    let agent = Arc::new(Agent { cluster, agent_id, hub_hash: hub_hash(&server), hub, wec, clock });
+    Box::pin(work_as(agent, shutdown)).await;
+    Ok(())
+}
+
+/// Says that the cluster is alive, and makes it what the mailbox asks.
+async fn work_as(agent: Arc<Agent>, shutdown: Shutdown) {
+    tokio::join!(heartbeat::run(agent.clone(), shutdown.clone()), work::run(agent, shutdown));
 }
 
 /// The name by which AppliedManifestWorks know a hub that is joined at an address.

@@ -13,6 +13,9 @@ struct Options {
     /// Play random histories of policies, objects and clusters against the oracle of the rules.
     #[arg(long, default_value_t = 0)]
     histories: u64,
+    /// Play the whole system with random users and faults.
+    #[arg(long, default_value_t = 0)]
+    seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
@@ -20,7 +23,8 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    each("histories", options.from..options.from + options.histories, sim::history::play)
+    each("histories", options.from..options.from + options.histories, sim::history::play)?;
+    each("simulation", options.from..options.from + options.seeds, sim::chaos::play)
 }
 
 #[allow(clippy::print_stdout)] // printing is its work
