@@ -156,6 +156,7 @@ impl World {
                     its: self.link(HUB, ITS, system(), &life),
                     clock: self.clock.clone(),
                     limits: self.limits,
+                    api_groups: hub::ApiGroups::default(),
                 };
                 tokio::spawn(hub::wds::run(config, life.clone()))
             }
