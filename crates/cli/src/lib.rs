@@ -6,6 +6,7 @@
 pub mod clusters;
 pub mod contexts;
 mod error;
+mod explain;
 pub mod kflex;
 mod kind_of_space;
 mod output;
@@ -17,6 +18,7 @@ mod table;
 mod tests;
 
 pub use error::{Error, Result};
+pub use explain::Explain;
 pub use output::Output;
 pub use places::{GetCommand, Where, table_of};
 pub use session::{Environment, Session};

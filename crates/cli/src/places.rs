@@ -183,27 +183,37 @@ impl Where {
     /// # Errors
     /// If a space does not answer, or it is not clear which ITS goes with the WDS.
     pub async fn run(self, session: &Session) -> Result<()> {
-        let set = session.kubeconfig()?;
-        let context = self.context.clone().or_else(|| set.current_context().map(str::to_owned));
-        let context =
-            context.ok_or_else(|| Error::new("the kubeconfig has no current context").hint("give --context"))?;
-        let wds = session.client(Some(&context))?;
-        kind_of_space::check(session, &wds, Some(&context), kind_of_space::WDS).await?;
-        let wds_name = self
-            .wds
-            .clone()
-            .or_else(|| contexts::space_of(&set, &context).map(str::to_owned))
-            .unwrap_or_else(|| context.clone());
-        let its = match &self.its_context {
-            Some(its) => its.clone(),
-            None => its_of(session, &wds_name).await?,
-        };
-        let its_client = session.client(Some(&its))?;
-        kind_of_space::check(session, &its_client, Some(&its), kind_of_space::ITS).await?;
+        let (wds, its_client, wds_name) =
+            connect(session, self.context.as_deref(), self.its_context.as_deref(), self.wds.as_deref()).await?;
         let text = table_of(&wds, &its_client, &wds_name, self.policy.as_deref()).await?;
         session.output.text(text.unwrap_or_else(|| "Nothing is bound to any cluster.\n".to_owned()));
         Ok(())
     }
+}
+
+/// Clients for a WDS and its ITS, and the name of the WDS: from the flags `--context`, `--its-context` and `--wds`.
+///
+/// # Errors
+/// If a space does not answer or has another role, or it is not clear which ITS goes with the WDS.
+pub(crate) async fn connect(
+    session: &Session,
+    context: Option<&str>,
+    its_context: Option<&str>,
+    wds_name: Option<&str>,
+) -> Result<(Client, Client, String)> {
+    let set = session.kubeconfig()?;
+    let context = context.or_else(|| set.current_context());
+    let context = context.ok_or_else(|| Error::new("the kubeconfig has no current context").hint("give --context"))?;
+    let wds = session.client(Some(context))?;
+    kind_of_space::check(session, &wds, Some(context), kind_of_space::WDS).await?;
+    let wds_name = wds_name.or_else(|| contexts::space_of(&set, context)).unwrap_or(context).to_owned();
+    let its = match its_context {
+        Some(its) => its.to_owned(),
+        None => its_of(session, &wds_name).await?,
+    };
+    let its_client = session.client(Some(&its))?;
+    kind_of_space::check(session, &its_client, Some(&its), kind_of_space::ITS).await?;
+    Ok((wds, its_client, wds_name))
 }
 
 /// The ITS of a WDS, whose context has the same name.

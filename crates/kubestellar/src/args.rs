@@ -54,6 +54,8 @@ enum KubeStellarCommand {
     Clusters(cli::clusters::Clusters),
     /// Run the agent of a cluster
     Agent(AgentCommand),
+    /// Say why an object is in a cluster, or is not
+    Explain(cli::Explain),
     /// Show what is where
     #[command(subcommand)]
     Get(GetCommand),
@@ -171,6 +173,7 @@ fn kubestellar(args: KubeStellarArgs) -> Result<()> {
             KubeStellarCommand::Accept(accept) => Ok(accept.run(&session).await?),
             KubeStellarCommand::Clusters(clusters) => Ok(clusters.run(&session).await?),
             KubeStellarCommand::Agent(agent) => agent.run(&session).await,
+            KubeStellarCommand::Explain(explain) => Ok(explain.run(&session).await?),
             KubeStellarCommand::Get(get) => Ok(get.run(&session).await?),
         }
     })

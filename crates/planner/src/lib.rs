@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod binding;
 pub mod digest;
+pub mod explain;
 pub mod feedback;
 pub mod inventory;
 pub mod registration;

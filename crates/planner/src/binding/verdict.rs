@@ -137,7 +137,7 @@ pub fn verdict(
 
 fn of_cluster(compiled: &Compiled, cluster: &ClusterHeader, leaving: bool) -> ClusterVerdict {
     let selected = !leaving && !cluster.deleting && compiled.selects_cluster(&cluster.labels);
-    let value = || if cluster.deleting { "being deleted".to_owned() } else { shown(&cluster.labels) };
+    let value = || if cluster.deleting { "a deletion under way".to_owned() } else { shown(&cluster.labels) };
     let unmet = (!selected && !leaving).then(|| Unmet {
         field: "spec.clusterSelectors".into(),
         value: value(),
