@@ -21,4 +21,5 @@ pub mod selector;
 pub mod strategy;
 pub mod structural;
 pub mod table;
+pub mod template;
 pub mod validation;

@@ -1,0 +1,3 @@
+module kubestellar.io/interop/templates
+
+go 1.21
