@@ -12,7 +12,7 @@ use futures_util::stream;
 use parking_lot::Mutex;
 use planner::binding::{HELD_BACK_ANNOTATION, ObjectId};
 use planner::digest::Digest;
-use planner::transform::{Removal, wants_expansion};
+use planner::transform::Removal;
 use planner::transport::{
     Bundle, Bundles, Demand, Handling, HeldWork, Item, Op, Origin, Packing, bundle, label_value, object_text, plan,
     plan_finalizer,
@@ -58,6 +58,8 @@ struct Delivery {
     running: HashSet<ClusterName>,
     /// Mailboxes that could not be brought up to date, and why.
     failures: BTreeMap<ClusterName, String>,
+    /// Works whose text could not be expanded for a mailbox, and why: what was sent stays.
+    not_expanded: BTreeMap<ClusterName, BTreeMap<String, Vec<String>>>,
     items: HashMap<Arc<ObjectId>, Read>,
     packing: Option<Packing>,
 }
@@ -94,7 +96,6 @@ struct Read {
     version: String,
     removals: Arc<[Removal]>,
     item: Item,
-    problem: Option<String>,
 }
 
 /// What the status says of a delivery.
@@ -107,6 +108,20 @@ pub(crate) struct Standing {
     pub failures: BTreeMap<ClusterName, String>,
 }
 
+impl Delivery {
+    /// Of each work, what is wrong with it in the first cluster for which it cannot be expanded.
+    fn not_expanded(&self, prepared: &Prepared) -> Vec<String> {
+        let mut told: BTreeMap<&String, &Vec<String>> = BTreeMap::new();
+        let clusters = self.not_expanded.iter().filter(|(cluster, _)| prepared.destinations.contains(*cluster));
+        for (work, errors) in clusters.flat_map(|(_, works)| works) {
+            if prepared.works.contains_key(work) {
+                told.entry(work).or_insert(errors);
+            }
+        }
+        told.into_values().flatten().cloned().collect()
+    }
+}
+
 impl Deliveries {
     /// How far a Binding is, of this generation.
     pub(crate) fn standing(&self, label: &str, generation: i64) -> Standing {
@@ -116,7 +131,7 @@ impl Deliveries {
         Standing {
             sending: !delivery.pending.is_empty() || !delivery.running.is_empty() || prepared.generation != generation,
             asked: prepared.works.len() * prepared.destinations.len(),
-            problems: prepared.problems.clone(),
+            problems: [prepared.problems.clone(), delivery.not_expanded(prepared)].concat(),
             failures: delivery.failures.clone(),
         }
     }
@@ -152,6 +167,23 @@ impl World {
             self.ask(&label, &work.namespace.as_str().into(), named);
         } else {
             self.send.add(Send::Prepare(label));
+        }
+    }
+
+    /// The properties of a cluster may have changed: has the works looked at whose text is expanded with them.
+    pub(crate) fn properties_changed(&self, cluster: &ClusterName) {
+        let differing: Vec<(Arc<str>, BTreeSet<String>)> = {
+            let deliveries = self.deliveries.0.lock();
+            let prepared = deliveries.iter().filter_map(|(label, delivery)| Some((label, delivery.prepared.as_ref()?)));
+            let concerned = prepared.filter(|(_, prepared)| prepared.destinations.contains(cluster));
+            let named = concerned.map(|(label, prepared)| {
+                let works = prepared.works.iter().filter(|(_, bundle)| bundle.may_differ());
+                (label.clone(), works.map(|(name, _)| name.clone()).collect::<BTreeSet<_>>())
+            });
+            named.filter(|(_, works)| !works.is_empty()).collect()
+        };
+        for (label, works) in differing {
+            self.ask(&label, cluster, Pending::Named(works));
         }
     }
 
@@ -302,7 +334,6 @@ impl Sender {
         while let Some((id, reference, read)) = reads.next().await {
             match read {
                 Ok(Some(read)) => {
-                    objects.problems.extend(read.problem.clone());
                     objects.items.push(read.item.handled(&reference.modulation));
                     items.insert(id, read);
                 }
@@ -347,17 +378,11 @@ impl Sender {
         };
         let Some(object) = world.sender.find::<Object>(&resource, &id.name).await? else { return Ok(None) };
         let uid = object.uid().to_owned();
-        let problem = wants_expansion(&object).then(|| {
-            let annotation = api::control::EXPAND_TEMPLATES_ANNOTATION;
-            format!(
-                "{id} is sent as it is: expanding its text, which annotation {annotation} asks for, is not supported"
-            )
-        });
         let transforms = world.removals.lock().clone();
         let manifest: Arc<str> = serde_json::Value::Object(transforms.apply(&id.resource, object).0).to_string().into();
         let digest = Digest::of(manifest.as_bytes());
         let item = Item { id: id.clone(), uid, manifest, digest, handling: Handling::default() };
-        Ok(Some(Read { version: reference.resource_version.clone(), removals: removals.clone(), item, problem }))
+        Ok(Some(Read { version: reference.resource_version.clone(), removals: removals.clone(), item }))
     }
 
     async fn deliver(&self, label: &Arc<str>, cluster: &ClusterName) -> Result<()> {
@@ -425,13 +450,58 @@ impl Sender {
                 (works, names.iter().filter_map(|name| held.get(label, cluster, name)).collect())
             }
         };
+        let (works, errors) = self.customized(label, cluster, pending, works);
         let claims = self.0.claims.lock();
         let works: Vec<_> = works.iter().map(|bundle| claims.settle(cluster, bundle)).collect();
         drop(claims);
         match wanted {
-            Some(prepared) => plan(cluster, Demand::Deliver { works: &works, keep: &prepared.keep }, &held),
+            Some(prepared) => {
+                let keep: BTreeSet<String> = prepared.keep.iter().chain(errors.keys()).cloned().collect();
+                plan(cluster, Demand::Deliver { works: &works, keep: &keep }, &held)
+            }
             None => plan(cluster, Demand::Withdraw, &held),
         }
+    }
+
+    /// The works as they are for this cluster, and those that cannot be made for it, which stay as they were sent.
+    fn customized(
+        &self,
+        label: &str,
+        cluster: &ClusterName,
+        pending: &Pending,
+        works: Vec<Arc<Bundle>>,
+    ) -> (Vec<Arc<Bundle>>, BTreeMap<String, Vec<String>>) {
+        let mut errors = BTreeMap::new();
+        let works = if works.iter().any(|bundle| bundle.may_differ()) {
+            let properties = self.0.properties_of(cluster);
+            let made = works.into_iter().filter_map(|bundle| {
+                match bundle.customized(cluster, &properties, self.0.limits.max_bytes) {
+                    Ok(None) => Some(bundle),
+                    Ok(Some(own)) => Some(Arc::new(own)),
+                    Err(problems) => {
+                        errors.insert(bundle.name.clone(), problems);
+                        None
+                    }
+                }
+            });
+            made.collect()
+        } else {
+            works
+        };
+        let mut deliveries = self.0.deliveries.0.lock();
+        if let Some(delivery) = deliveries.get_mut(label) {
+            let told = delivery.not_expanded.entry(cluster.clone()).or_default();
+            match pending {
+                Pending::All => told.clear(),
+                Pending::Named(names) => told.retain(|name, _| !names.contains(name)),
+            }
+            told.extend(errors.clone());
+            if told.is_empty() {
+                delivery.not_expanded.remove(cluster);
+            }
+        }
+        drop(deliveries);
+        (works, errors)
     }
 
     async fn write(&self, ops: Vec<Op>) -> Vec<(ObjectName, Error)> {

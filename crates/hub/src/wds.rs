@@ -22,8 +22,10 @@ use api::{BindingName, ClusterName, GroupResource, Object, ObjectName, Op, Parti
 use client::{Change, Changes, Client, Reflector, Selection};
 use clock::SharedClock;
 use controller::{EventType, Queue, Recorder, Regarding, Result, Shutdown, execute};
+use machinery::template::Properties;
 use parking_lot::Mutex;
 use planner::binding::{ClusterHeader, Index, Touched};
+use planner::customize::properties;
 use planner::status::Announcement;
 use planner::transform::Transforms;
 use planner::transport::{Claims, HeldWork, Limits, Works, label_value};
@@ -35,6 +37,7 @@ use tokio::task::JoinSet;
 
 const MANAGED_CLUSTERS: Resource =
     Resource::cluster("cluster.open-cluster-management.io", "v1", "managedclusters", "ManagedCluster");
+const CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
 const NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespace");
 
 /// Policies are resolved in memory; a worker only waits for the write of its Binding.
@@ -147,6 +150,8 @@ pub(crate) struct World {
     pub transforms: Reflector<CustomTransform>,
     pub collectors: Reflector<PartialObject>,
     pub clusters: Reflector<ClusterHeader>,
+    /// ConfigMaps with properties, named after their clusters.
+    pub properties: Reflector<Object>,
     pub works: Reflector<HeldWork>,
     pub index: Mutex<Index>,
     /// Resources whose objects have a status of their own to write.
@@ -183,6 +188,7 @@ impl World {
             transforms: Reflector::start(wds.clone(), CUSTOM_TRANSFORMS, Selection::all()),
             collectors: Reflector::start(wds.clone(), STATUS_COLLECTORS, Selection::metadata()),
             clusters: Reflector::start(its.clone(), MANAGED_CLUSTERS, Selection::metadata()),
+            properties: Reflector::start(its.clone(), CONFIG_MAPS, Selection::namespace(PROPERTIES_NAMESPACE)),
             works: Reflector::start(its.clone(), MANIFEST_WORKS, Selection::all().with_labels(WDS_LABEL)),
             binder: wds.clone().with_field_manager("Binding"),
             teller: wds.with_field_manager("Status"),
@@ -216,6 +222,7 @@ impl World {
             self.transforms.synced(),
             self.collectors.synced(),
             self.clusters.synced(),
+            self.properties.synced(),
             self.works.synced(),
         );
     }
@@ -270,6 +277,7 @@ struct Feeds {
     transforms: Changes<CustomTransform>,
     collectors: Changes<PartialObject>,
     clusters: Changes<ClusterHeader>,
+    properties: Changes<Object>,
     works: Changes<HeldWork>,
 }
 
@@ -281,6 +289,7 @@ impl Feeds {
             transforms: world.transforms.subscribe(),
             collectors: world.collectors.subscribe(),
             clusters: world.clusters.subscribe(),
+            properties: world.properties.subscribe(),
             works: world.works.subscribe(),
         }
     }
@@ -288,6 +297,7 @@ impl Feeds {
     /// Takes in all that there is. No reconciler runs yet.
     fn first_look(&mut self, world: &World) {
         drain(&mut self.clusters, |change| world.cluster_changed(&change));
+        drain(&mut self.properties, drop);
         drain(&mut self.policies, |change| world.policy_changed(&change));
         drain(&mut self.bindings, |change| world.binding_changed(&change));
         drain(&mut self.transforms, drop);
@@ -308,6 +318,7 @@ impl Feeds {
                 change = self.policies.next() => world.policy_changed(&change),
                 change = self.bindings.next() => world.binding_changed(&change),
                 change = self.clusters.next() => world.cluster_changed(&change),
+                change = self.properties.next() => world.properties_changed(&change.name.name.as_str().into()),
                 change = self.works.next() => world.work_changed(change),
                 _ = self.transforms.next() => {
                     drain(&mut self.transforms, drop);
@@ -348,8 +359,17 @@ impl World {
         let name = ClusterName::from(change.name.name.as_str());
         let touched = self.index.lock().set_cluster(&name, change.after.as_deref());
         self.touch(touched);
+        self.properties_changed(&name);
         // Its mailbox may have come.
         self.retry_mailbox(&name);
+    }
+
+    /// What text is expanded with for a cluster.
+    pub(crate) fn properties_of(&self, cluster: &ClusterName) -> Properties {
+        let header = self.clusters.get(&ObjectName::cluster(cluster.as_str()));
+        let held = self.properties.get(&ObjectName::namespaced(PROPERTIES_NAMESPACE, cluster.as_str()));
+        let header = header.as_deref().cloned().unwrap_or_default();
+        properties(cluster, &header.labels, &header.annotations, held.as_deref())
     }
 
     fn work_changed(&self, change: Change<HeldWork>) {

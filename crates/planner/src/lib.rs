@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod binding;
+pub mod customize;
 pub mod digest;
 pub mod explain;
 pub mod feedback;

@@ -534,3 +534,44 @@ async fn whatever_happens_the_mailboxes_follow() {
         }
     }
 }
+
+/// The text of a ConfigMap in the work of a mailbox.
+async fn sent_text(p: &Pipeline, cluster: &str, expected: &'static str) {
+    let work = p.works(cluster, "m=").await.remove(0);
+    until(&p.its, &MANIFEST_WORKS, &work.object_name(), expected, move |work| {
+        let text = work.and_then(|work| work.pointer("/spec/workload/manifests/0/data/a"));
+        text.is_some_and(|text| text == expected)
+    })
+    .await;
+}
+
+/// Defects F and G of the original: changes of properties are followed, and an error keeps what was sent.
+#[tokio::test]
+async fn text_is_expanded_for_each_cluster_and_follows_its_properties() {
+    let p = Pipeline::start(Limits::default()).await;
+    let object = |text: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m, namespace: default, labels: {{app: m}}, annotations: {{control.kubestellar.io/expand-templates: \"true\"}}}}\ndata: {{a: '{text}'}}"
+        )
+    };
+    apply(&p.wds, &object("on {{.clusterName}}")).await;
+    apply(&p.wds, "apiVersion: control.kubestellar.io/v1alpha1\nkind: BindingPolicy\nmetadata: {name: t}\nspec: {clusterSelectors: [{matchLabels: {location-group: edge}}], downsync: [{apiGroup: \"\", resources: [configmaps], objectSelectors: [{matchLabels: {app: m}}]}]}").await;
+    sent_text(&p, "edge1", "on edge1").await;
+    sent_text(&p, "edge2", "on edge2").await;
+    // One cluster lacks the property: it keeps what it has, and the policy says so.
+    apply(&p.its, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: edge1, namespace: customization-properties}\ndata: {region: north}").await;
+    apply(&p.wds, &object("in {{.region}}")).await;
+    sent_text(&p, "edge1", "in north").await;
+    until(&p.wds, &BINDING_POLICIES, &ObjectName::cluster("t"), "tells the error", |policy| {
+        let errors = policy.and_then(|policy| policy.pointer("/status/errors"));
+        errors.is_some_and(|errors| errors.to_string().contains("map has no entry for key"))
+    })
+    .await;
+    sent_text(&p, "edge2", "on edge2").await;
+    // A property that comes or changes is followed, without a change of the Binding.
+    apply(&p.its, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: edge2, namespace: customization-properties}\ndata: {region: south}").await;
+    sent_text(&p, "edge2", "in south").await;
+    apply(&p.its, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: edge1, namespace: customization-properties}\ndata: {region: east}").await;
+    sent_text(&p, "edge1", "in east").await;
+    p.condition("t", "Synced", "True").await;
+}

@@ -380,7 +380,7 @@ impl<'a> Lexer<'a> {
         let complete = self.scan_number();
         // A sign would make it a complex number, and those are not read.
         if !complete || matches!(self.peek(), Some('+' | '-')) {
-            let text = quote(self.input[self.start..self.at].as_bytes());
+            let text = quote(&self.input.as_bytes()[self.start..self.at]);
             return self.error(format!("bad number syntax: {text}"));
         }
         self.take(Kind::Number)

@@ -405,16 +405,16 @@ const SHARP_PLACES: usize = 6;
 
 /// A number as `%g` shows it: with an exponent if that is below -4 or large.
 fn general(number: f64, precision: Option<usize>, sharp: bool) -> String {
+    let shortest = precision.is_none();
     let precision =
         if sharp { precision.or_else(|| Some(shortest_digits(number).max(SHARP_PLACES))) } else { precision };
     let places = precision.map(|precision| precision.max(1));
     let scientific = exponential(number, places.map(|places| places - 1));
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let digits = mantissa.len() - usize::from(mantissa.contains('.'));
     let limit = match places {
-        Some(places) => i32::try_from(places.max(if digits > places { digits } else { places })).unwrap_or(i32::MAX),
-        None => SHORTEST_LIMIT,
+        Some(places) if !shortest => i32::try_from(places).unwrap_or(i32::MAX),
+        _ => SHORTEST_LIMIT,
     };
     let trim = |text: &str| match text.contains('.') && !sharp {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),

@@ -54,7 +54,7 @@ fn what_a_template_may_cost_is_bounded() {
         let error = run(text);
         assert!(error.ends_with(limit), "{text}: {error}");
     }
-    let deep = format!("{}1{}", "{{(".repeat(1) + &"(".repeat(1000), ")".repeat(1001) + "}}");
+    let deep = format!("{}1{}", "{{(".to_owned() + &"(".repeat(1000), ")".repeat(1001) + "}}");
     check(&deep, "! template: t:1: max expression depth exceeded");
     let deep = "{{if true}}".repeat(1000) + &"{{end}}".repeat(1000);
     check(&deep, "! template: t:1: max expression depth exceeded");

@@ -89,6 +89,8 @@ pub struct ClusterHeader {
     pub name: String,
     /// Its labels.
     pub labels: Labels,
+    /// Its annotations.
+    pub annotations: Labels,
     /// Whether it is leaving: nothing is sent to it any more.
     pub deleting: bool,
 }
@@ -96,6 +98,6 @@ pub struct ClusterHeader {
 impl From<PartialObject> for ClusterHeader {
     fn from(object: PartialObject) -> Self {
         let meta = object.metadata;
-        Self { deleting: meta.is_deleting(), name: meta.name, labels: meta.labels }
+        Self { deleting: meta.is_deleting(), name: meta.name, labels: meta.labels, annotations: meta.annotations }
     }
 }

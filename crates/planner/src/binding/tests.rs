@@ -32,7 +32,7 @@ fn merge(tree: &mut Value, patch: &Value) {
 }
 
 fn cluster(name: &str, labels: &Labels) -> ClusterHeader {
-    ClusterHeader { name: name.into(), labels: labels.clone(), deleting: false }
+    ClusterHeader { name: name.into(), labels: labels.clone(), ..ClusterHeader::default() }
 }
 
 fn labels(text: &str) -> Labels {

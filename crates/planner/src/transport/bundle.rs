@@ -3,9 +3,11 @@
 use super::claims::object_of;
 use super::handling::Handling;
 use crate::binding::ObjectId;
+use crate::customize::{expand, may_expand};
 use crate::digest::{Digest, Digester};
-use api::BindingName;
 use api::work::{BINDING_LABEL, MAX_MANIFESTS_BYTES, ManifestConfig, ResourceIdentifier, UpdateStrategy, WDS_LABEL};
+use api::{BindingName, ClusterName};
+use machinery::template::Properties;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -122,6 +124,52 @@ impl Bundle {
         }
         bundle.digest = digester.finish();
         bundle
+    }
+
+    /// Whether it may differ from cluster to cluster.
+    pub fn may_differ(&self) -> bool {
+        self.manifests.iter().any(|manifest| may_expand(manifest))
+    }
+
+    /// The bundle as it is for one cluster. `None` if it is the same for all.
+    ///
+    /// # Errors
+    /// Why it cannot be made for that cluster, in sentences for the user.
+    pub fn customized(
+        &self,
+        cluster: &ClusterName,
+        properties: &Properties,
+        max_bytes: usize,
+    ) -> Result<Option<Self>, Vec<String>> {
+        let mut bundle = self.clone();
+        let mut errors = Vec::new();
+        let mut digester = Digester::default();
+        digester.add(self.digest.to_string());
+        let mut differs = false;
+        for manifest in &mut bundle.manifests {
+            match expand(manifest, cluster, properties) {
+                Ok(None) => {}
+                Ok(Some(expanded)) => {
+                    differs = true;
+                    digester.add(&expanded);
+                    *manifest = expanded.into();
+                }
+                Err(more) => errors.extend(more),
+            }
+        }
+        let bytes: usize = bundle.manifests.iter().map(|manifest| manifest.len()).sum();
+        if differs && bytes > max_bytes {
+            errors.push(format!(
+                "{} expanded for cluster {cluster} is {bytes} bytes long, and one ManifestWork takes {max_bytes}",
+                self.ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            ));
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        bundle.digest = digester.finish();
+        bundle.objects = OnceLock::new();
+        Ok(differs.then_some(bundle))
     }
 
     /// The labels that we own on the work.
