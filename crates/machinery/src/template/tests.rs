@@ -1,3 +1,5 @@
+//! Templates, and what Go makes of them.
+
 use super::*;
 
 fn properties() -> Properties {
