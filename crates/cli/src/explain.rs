@@ -105,7 +105,12 @@ impl Explain {
         let clusters: Vec<_> = clusters
             .map(|held| {
                 let meta = held.metadata;
-                let header = ClusterHeader { deleting: meta.is_deleting(), name: meta.name, labels: meta.labels };
+                let header = ClusterHeader {
+                    deleting: meta.is_deleting(),
+                    name: meta.name,
+                    labels: meta.labels,
+                    annotations: meta.annotations,
+                };
                 (header, held.status.conditions.unwrap_or_default())
             })
             .collect();
