@@ -30,11 +30,6 @@ pub(crate) enum Asked {
 }
 
 impl Server {
-    /// Whether a request may be carried out, as far as its head tells: decided before its body is read.
-    pub(crate) fn permits(&self, space: &SpaceName, identity: &Identity, head: &Parts) -> bool {
-        self.admit(space, identity.clone(), head).is_ok()
-    }
-
     /// Who asks for what, if they may: 401, 403 or 405 otherwise. What is not served is told to those only who could ask
     /// for it if it were.
     pub(crate) fn admit(&self, name: &SpaceName, identity: Identity, head: &Parts) -> Result<Admitted> {

@@ -29,6 +29,7 @@ mod controllers;
 mod crd;
 mod encode;
 mod flowcontrol;
+mod gather;
 mod header;
 mod impersonation;
 mod metrics;

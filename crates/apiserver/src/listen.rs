@@ -7,6 +7,7 @@
 use crate::addresses::{ByHost, certified};
 use crate::audit::Source;
 use crate::authn::Presented;
+use crate::gather::{Watches, gather};
 use crate::{Body, Server, body, respond};
 use api::{Reason, SpaceName, Status};
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -151,32 +153,40 @@ async fn serve_connection(
     // The address that the client chose says the space, by port or by name; else the path does.
     let named = stream.get_ref().1.server_name().and_then(|host| server.space_of_host(host));
     let space = space.or(named);
+    let watches = Watches::default();
+    let (stream, gathering) = gather(stream, watches.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(source) = source {
             request.extensions_mut().insert(source);
         }
-        let (server, presented, shutdown, space) = (server.clone(), presented.clone(), shutdown.clone(), space.clone());
-        async move { Ok::<_, Infallible>(answer(&server, space, presented.as_deref(), request, shutdown).await) }
+        let (server, presented, space) = (server.clone(), presented.clone(), space.clone());
+        let streams = Streams { watches: watches.clone(), shutdown: shutdown.clone() };
+        async move { Ok::<_, Infallible>(answer(&server, space, presented.as_deref(), request, streams).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIME_MAX);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).max_concurrent_streams(STREAMS_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
+    let served = watcher.watch(connection);
+    let served: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+        if let Err(error) = served.await {
+            tracing::trace!(%error, "connection");
+        }
+    });
+    if let Err(error) = gathering.drive(served).await {
         tracing::trace!(%error, "connection");
     }
 }
 
 /// One request of the outside: which space, who, and then the space's answer.
 ///
-/// `presented` is `None` without a client certificate, and `Some(None)` with one that cannot be read. A watch ends at
-/// `shutdown`.
+/// `presented` is `None` without a client certificate, and `Some(None)` with one that cannot be read.
 async fn answer(
     server: &Server,
     space: Option<SpaceName>,
     presented: Option<&Option<Presented>>,
     request: Request<Incoming>,
-    shutdown: CancellationToken,
+    streams: Streams,
 ) -> Response<Body> {
     let (mut head, body) = request.into_parts();
     let mut by_path = None;
@@ -192,9 +202,10 @@ async fn answer(
         // In a space that is not there they see what they see in an empty one: nobody learns which ones are there.
         (None, None) => Some(crate::identity::Identity::anonymous()),
         (presented, bearer) => {
-            let current = server.authority(&space);
-            let held = presented.and_then(Option::as_ref).zip(current.as_ref());
-            let by_certificate = held.and_then(|(held, current)| held.identity(&space, current, server.now()));
+            let current = server.space(&space);
+            let held = presented.and_then(Option::as_ref).zip(current);
+            let by_certificate =
+                held.and_then(|(held, current)| held.identity(&space, &current.authority, server.now()));
             match (by_certificate, bearer) {
                 (Some(identity), _) => Some(identity),
                 (None, Some(bearer)) => server.identity_of_token(&space, bearer).await,
@@ -205,20 +216,25 @@ async fn answer(
     let Some(identity) = identity else {
         return unauthorized();
     };
-    let answer = |identity, head, bytes| {
-        server.handle(&space, identity, store::Visibility::Durable, Request::from_parts(head, bytes))
+    let answer = |identity, head, bytes, admitted| {
+        let request = Request::from_parts(head, bytes);
+        server.handle_admitted(&space, identity, store::Visibility::Durable, request, admitted)
     };
     // Nothing is held for those who may not send it: they are refused without their body.
-    if !body.is_end_stream() && !server.permits(&space, &identity, &head) {
-        return answer(identity, head, Bytes::new()).await;
+    let mut admitted = None;
+    if !body.is_end_stream() {
+        admitted = server.admit(&space, identity.clone(), &head).ok();
+        if admitted.is_none() {
+            return answer(identity, head, Bytes::new(), None).await;
+        }
     }
     let held = match body::read(&head.headers, body, &server.0.bodies.left(space.as_str(), &identity.user)).await {
         Ok(held) => held,
         Err(status) => return respond::status(&status),
     };
-    let answered = answer(identity, head, held.bytes.clone()).await;
+    let answered = answer(identity, head, held.bytes.clone(), admitted).await;
     drop(held);
-    until(redirected(answered, by_path.as_ref()), shutdown)
+    streams.follow(redirected(answered, by_path.as_ref()))
 }
 
 /// The token of an `Authorization` header. The scheme's name has no case (RFC 9110, section 11.1).
@@ -249,15 +265,27 @@ fn redirected(mut answer: Response<Body>, by_path: Option<&SpaceName>) -> Respon
     answer
 }
 
-/// Ends a body that is a stream (a watch) with the listener; one that is whole is sent whole.
-fn until(answer: Response<Body>, shutdown: CancellationToken) -> Response<Body> {
-    if answer.body().size_hint().exact().is_some() {
-        return answer;
+/// What the streams of a connection have in common.
+struct Streams {
+    watches: Watches,
+    shutdown: CancellationToken,
+}
+
+impl Streams {
+    /// Ends a body that is a stream (a watch) with the listener; one that is whole is sent whole.
+    fn follow(self, answer: Response<Body>) -> Response<Body> {
+        if answer.body().size_hint().exact().is_some() {
+            return answer;
+        }
+        let open = self.watches.open();
+        answer.map(|body| {
+            let frames = BodyStream::new(body).take_until(self.shutdown.cancelled_owned());
+            let frames = frames.inspect(move |_| {
+                let _held_as_long_as_the_stream = &open;
+            });
+            StreamBody::new(frames).boxed_unsync()
+        })
     }
-    answer.map(|body| {
-        let frames = BodyStream::new(body).take_until(shutdown.cancelled_owned());
-        StreamBody::new(frames).boxed_unsync()
-    })
 }
 
 /// Takes `/spaces/NAME` off a path.

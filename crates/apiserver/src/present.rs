@@ -40,19 +40,34 @@ pub(crate) fn whole(kind: &Kind, entry: &Entry) -> Bytes {
     }
 }
 
-/// The JSON of an entry as an item of a list. The list says of what kind the items of a built-in kind are; each of a
-/// custom kind says so itself, as in the stock server.
-pub(crate) fn item(kind: &Kind, entry: &Entry) -> Bytes {
-    let bytes = whole(kind, entry);
-    if kind.custom.is_some() {
-        return bytes;
+/// Writes entries as items of a list. The list says of what kind the items of a built-in kind are; each of a custom kind
+/// says so itself, as in the stock server.
+pub(crate) struct Items<'a> {
+    kind: &'a Kind,
+    /// What is left out of each.
+    lead: String,
+}
+
+impl<'a> Items<'a> {
+    pub(crate) fn new(kind: &'a Kind) -> Self {
+        let lead = match kind.custom {
+            Some(_) => String::new(),
+            None => format!(r#"{{"apiVersion":"{}","kind":"{}","#, kind.api_version, kind.served.kind),
+        };
+        Self { kind, lead }
     }
-    let lead = format!(r#"{{"apiVersion":"{}","kind":"{}","#, kind.api_version, kind.served.kind);
-    if bytes.starts_with(lead.as_bytes()) {
-        let rest = bytes.slice(lead.len()..);
-        return [b"{", &rest[..]].concat().into();
+
+    /// Appends the JSON of an item.
+    pub(crate) fn append(&self, entry: &Entry, out: &mut Vec<u8>) {
+        let bytes = whole(self.kind, entry);
+        match bytes.strip_prefix(self.lead.as_bytes()) {
+            Some(rest) if !self.lead.is_empty() => {
+                out.push(b'{');
+                out.extend_from_slice(rest);
+            }
+            _ => out.extend_from_slice(&bytes),
+        }
     }
-    bytes
 }
 
 /// The tree of an entry at the version of `kind`, with the defaults that its schema has now.

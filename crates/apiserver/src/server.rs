@@ -127,6 +127,7 @@ impl Server {
     /// If the store cannot be opened, or a record in it cannot be read.
     pub fn open(config: Config) -> Result<Self, Error> {
         let clock = config.limits.clock.clone();
+        let end = CancellationToken::new();
         let store = Store::open(config.engine, config.limits)?;
         let mut spaces = BTreeMap::new();
         let url = |name: &SpaceName| format!("{}/spaces/{name}", config.advertised);
@@ -150,7 +151,8 @@ impl Server {
                     issuer
                 }
             };
-            spaces.insert(name.clone(), Arc::new(Space::new(&store, name, authority, tokens, issuer)));
+            spaces
+                .insert(name.clone(), Arc::new(Space::new(&store, name, authority, tokens, issuer, end.child_token())));
         }
         // What a deletion, or a creation, that a crash cut short has left behind.
         for held in store.spaces() {
@@ -158,7 +160,7 @@ impl Server {
                 store.drop_space(&held).map_err(|closed| Error::Write(SpaceName::from(&*held), closed.to_string()))?;
             }
         }
-        let nowhere = Arc::new(nowhere(&store, clock.now())?);
+        let nowhere = Arc::new(nowhere(&store, clock.now(), end.child_token())?);
         for space in spaces.values() {
             crate::rbac::inherited::reconcile(&store, space, clock.now());
         }
@@ -172,7 +174,7 @@ impl Server {
             space_writes: Mutex::new(()),
             metrics: Metrics::default(),
             documents: openapi::Cache::default(),
-            end: CancellationToken::new(),
+            end,
             guard: std::sync::OnceLock::new(),
             addresses: RwLock::default(),
             audit: std::sync::OnceLock::new(),
@@ -202,7 +204,8 @@ impl Server {
             let issuer = self.url(name);
             let record = json!({"apiVersion": "internal/v1", "kind": "Space", "metadata": metadata, "authority": authority,
                 "tokens": tokens.to_text(), "issuer": issuer});
-            let space = Arc::new(Space::new(&self.0.store, name.clone(), authority, tokens, issuer));
+            let end = self.0.end.child_token();
+            let space = Arc::new(Space::new(&self.0.store, name.clone(), authority, tokens, issuer, end));
             self.write_namespaces(&space)?;
             self.put(name, Key::new(Collection::new(INTERNAL, SPACES), "", name.as_str()), &record)?;
             self.0.spaces.write().entry(name.clone()).or_insert(space);
@@ -325,13 +328,26 @@ impl Server {
         visibility: Visibility,
         request: Request<Bytes>,
     ) -> Response<Body> {
+        self.handle_admitted(space, identity, visibility, request, None).await
+    }
+
+    /// As [`Server::handle`], for a request that may have been admitted before its body was read.
+    pub(crate) async fn handle_admitted(
+        &self,
+        space: &SpaceName,
+        identity: Identity,
+        visibility: Visibility,
+        request: Request<Bytes>,
+        admitted: Option<Admitted>,
+    ) -> Response<Body> {
         let audit = request.headers().get("audit-id").cloned();
         let head_only = request.method() == Method::HEAD;
         let audit = audit.or_else(|| HeaderValue::from_str(&crate::random::uid()).ok());
         let id = audit.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
         let protobuf = negotiate::wants_protobuf(request.headers());
         let pending = self.audited(space, &identity, &request, id);
-        let answered = AssertUnwindSafe(self.answer(space, identity, visibility, request)).catch_unwind().await;
+        let answered = self.answer(space, identity, visibility, request, admitted);
+        let answered = AssertUnwindSafe(answered).catch_unwind().await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(failure)) => respond::status_in(&failure, protobuf),
@@ -341,7 +357,9 @@ impl Server {
             response = pending.complete(response).await;
         }
         let headers = response.headers_mut();
-        if let Some(audit) = audit {
+        if let Some(mut audit) = audit {
+            // It is another one each time: HTTP/2 would push what does repeat out of its table of headers.
+            audit.set_sensitive(true);
             headers.insert(HeaderName::from_static("audit-id"), audit);
         }
         if !headers.contains_key(header::CACHE_CONTROL) {
@@ -364,9 +382,15 @@ impl Server {
         identity: Identity,
         visibility: Visibility,
         request: Request<Bytes>,
+        admitted: Option<Admitted>,
     ) -> Result<Response<Body>> {
         let (head, body) = request.into_parts();
-        let Admitted { space, identity, query, asked } = self.admit(name, identity, &head)?;
+        // The space may have gone while the body came.
+        let admitted = admitted.filter(|admitted| !admitted.space.end.is_cancelled());
+        let Admitted { space, identity, query, asked } = match admitted {
+            Some(admitted) => admitted,
+            None => self.admit(name, identity, &head)?,
+        };
         let (target, kind, verb) = match asked {
             Asked::Path(path) => return paths::answer(self, &space, &path, &head, &query).await,
             Asked::Resource(target, None) if !paths::serves_group(self, &space, &target.group) => {
@@ -417,12 +441,12 @@ impl Server {
 }
 
 /// A space that nobody made, and nobody can write to.
-fn nowhere(store: &Store, now: Timestamp) -> Result<Space, Error> {
+fn nowhere(store: &Store, now: Timestamp, end: CancellationToken) -> Result<Space, Error> {
     let name = SpaceName::from(NOWHERE);
     let authority = Authority::generate(NOWHERE, now, VALIDITY);
     let authority = authority.map_err(|source| Error::Certificates { space: name.clone(), source })?;
     let tokens = TokenKey::generate().ok_or_else(|| Error::Random(name.clone()))?;
-    Ok(Space::new(store, name, authority, tokens, String::new()))
+    Ok(Space::new(store, name, authority, tokens, String::new(), end))
 }
 
 /// 405 in the stock server's words.

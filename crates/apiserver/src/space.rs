@@ -48,7 +48,7 @@ pub(crate) struct Space {
     pub(crate) hooks: Hooks,
     /// Issuers whose tokens are good here.
     pub(crate) trust: oidc::Trust,
-    /// Ends the watches of the space.
+    /// Ends the watches of the space; it ends with the server.
     pub(crate) end: CancellationToken,
 }
 
@@ -59,6 +59,7 @@ impl Space {
         authority: Authority,
         tokens: TokenKey,
         issuer: String,
+        end: CancellationToken,
     ) -> Self {
         let prefix: Arc<str> = name.as_str().into();
         Self {
@@ -77,7 +78,7 @@ impl Space {
             crd_writes: Mutex::new(()),
             trust: oidc::Trust::default(),
             service_writes: services::Pending::default(),
-            end: CancellationToken::new(),
+            end,
         }
     }
 

@@ -30,7 +30,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::{Change, Lost, Meta, Revision, Visibility};
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How often a watcher hears which revision it has reached, if it wants to.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
@@ -75,7 +75,8 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>> {
         start,
         deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
         bookmarks: options.bookmarks.then(|| Box::pin(tokio::time::sleep(next_bookmark(seconds)))),
-        ended: [Some(call.space.end.clone()), Some(call.server.0.end.clone()), ended],
+        served: Box::pin(call.space.end.clone().cancelled_owned()),
+        defined: ended.map(|ended| Box::pin(ended.cancelled_owned())),
         done: false,
         told,
         counted: Counted(call.server.clone()),
@@ -187,8 +188,10 @@ struct Watching {
     deadline: Pin<Box<Sleep>>,
     /// When the next is due.
     bookmarks: Option<Pin<Box<Sleep>>>,
-    /// The space, the server and the kind: whichever ends first.
-    ended: [Option<CancellationToken>; 3],
+    /// Ends with the space, and so with the server. It waits once, and not anew for each event.
+    served: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Ends with the definition of the kind.
+    defined: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     done: bool,
     /// The revision that the watcher has heard of.
     told: Revision,
@@ -244,17 +247,19 @@ impl Watching {
 
     async fn next_events(&mut self) -> Option<Bytes> {
         let Start::Events(events) = &mut self.start else { return None };
-        let [space, server, kind] = &self.ended;
         loop {
+            let undefined = match &mut self.defined {
+                Some(defined) => Either::Left(defined.as_mut()),
+                None => Either::Right(std::future::pending()),
+            };
             let bookmark_due = match &mut self.bookmarks {
                 Some(due) => Either::Left(due.as_mut()),
                 None => Either::Right(std::future::pending()),
             };
             tokio::select! {
                 biased;
-                () = cancelled(space.as_ref()) => return None,
-                () = cancelled(server.as_ref()) => return None,
-                () = cancelled(kind.as_ref()) => {
+                () = &mut self.served => return None,
+                () = undefined => {
                     self.done = true;
                     // What was deleted with its definition is still told.
                     let store = self.counted.0.store();
@@ -313,13 +318,6 @@ impl Watching {
     }
 }
 
-async fn cancelled(token: Option<&CancellationToken>) {
-    match token {
-        Some(token) => token.cancelled().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Writes events in the form that was agreed on.
 struct Writer {
     kind: Arc<Kind>,
@@ -364,7 +362,7 @@ impl Writer {
 
     /// The bytes that all watchers of the plain form share, if this is one.
     fn shared(&self, event: &Event) -> Option<Bytes> {
-        if self.protobuf || self.form != Form::Whole || !self.selection.is_everything() {
+        if self.protobuf || self.form != Form::Whole {
             return None;
         }
         // What has to be converted is another version than the one that is shared.
@@ -374,13 +372,17 @@ impl Writer {
         if self.inherited.as_ref().is_some_and(|inherited| inherited.before(event).is_some()) {
             return None;
         }
+        let change = match event.change {
+            Change::Created => "ADDED",
+            Change::Updated => "MODIFIED",
+            Change::Deleted => "DELETED",
+        };
+        // Who sees a part only may see another change than the others: what comes into view, or leaves it.
+        if !self.selection.is_everything() && self.change(event) != Some(change) {
+            return None;
+        }
         let value = &event.entry.value;
         let line = || {
-            let change = match event.change {
-                Change::Created => "ADDED",
-                Change::Updated => "MODIFIED",
-                Change::Deleted => "DELETED",
-            };
             let mut line = BytesMut::with_capacity(value.len() + ENVELOPE_BYTES);
             enclose(change, value, &mut line);
             line.freeze()

@@ -107,7 +107,7 @@ const KINDS: &[(&str, &str, u16)] = &[
 
 /// The traits of a built-in kind.
 pub fn strategy(group: &str, kind: &str) -> Strategy {
-    let marks = KINDS.iter().find(|(g, k, _)| *g == group && *k == kind).map_or(0, |(_, _, marks)| *marks);
+    let marks = KINDS.iter().find(|(g, k, _)| *k == kind && *g == group).map_or(0, |(_, _, marks)| *marks);
     let has = |mark: u16| marks & mark != 0;
     Strategy {
         generation: has(GENERATION),

@@ -10,11 +10,11 @@ use crate::metrics::{BATCH_BOUNDS, Histogram, Metrics, SYNC_BOUNDS_MICROS};
 use crate::state::{Bells, Selection, State};
 use crate::watch::Watch;
 use parking_lot::{Condvar, Mutex, RwLock};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// The one ordered log of a process, and its state. Cheap to clone; the last clone that goes stops the committer.
 pub struct Store<M: Meta> {
@@ -38,10 +38,9 @@ impl<M: Meta> Drop for Handle<M> {
     }
 }
 
-/// How far the store is, as waiters see it.
+/// How far the store is with its end.
 #[derive(Debug, Clone, Default)]
 struct Progress {
-    durable: Revision,
     closed: Option<Closed>,
     finished: bool,
 }
@@ -62,6 +61,9 @@ pub(crate) struct Shared<M> {
     pub(crate) wake: Condvar,
     pub(crate) samples: Mutex<Samples>,
     durable: AtomicU64,
+    /// Who waits for a revision to be durable: woken when it is, and not with each batch before. Dropping a sender wakes
+    /// as well.
+    awaited: Mutex<BTreeMap<Revision, Vec<oneshot::Sender<()>>>>,
     progress: watch::Sender<Progress>,
     ages: Mutex<Ages>,
     limits: Limits,
@@ -115,7 +117,8 @@ impl<M: Meta> Store<M> {
             wake: Condvar::new(),
             samples: Mutex::new(samples),
             durable: AtomicU64::new(head.0),
-            progress: watch::Sender::new(Progress { durable: head, ..Progress::default() }),
+            awaited: Mutex::default(),
+            progress: watch::Sender::new(Progress::default()),
             ages: Mutex::new(ages),
             limits,
         });
@@ -177,13 +180,20 @@ impl<M: Meta> Store<M> {
         if shared.durable_head() >= revision {
             return Ok(());
         }
-        let mut progress = shared.progress.subscribe();
-        let reached = progress.wait_for(|progress| progress.durable >= revision || progress.closed.is_some()).await;
-        let reached = reached.expect("the sender lives as long as the store");
-        match &reached.closed {
-            Some(closed) if reached.durable < revision => Err(closed.clone()),
-            _ => Ok(()),
-        }
+        let reached = {
+            let mut awaited = shared.awaited.lock();
+            // Under the lock: whoever makes it so, or closes the store, takes the lock afterwards to tell.
+            if shared.durable_head() >= revision {
+                return Ok(());
+            }
+            shared.check_open()?;
+            let (sender, reached) = oneshot::channel();
+            awaited.entry(revision).or_default().push(sender);
+            reached
+        };
+        // Woken by the one or by the other: which one is in the state.
+        reached.await.ok();
+        if shared.durable_head() >= revision { Ok(()) } else { shared.check_open() }
     }
 
     /// The revision of the last commit.
@@ -364,7 +374,12 @@ impl<M> Shared<M> {
             self.durable.store(revision.0, Ordering::Release);
             state.bells(before, revision)
         };
-        self.progress.send_modify(|progress| progress.durable = revision);
+        let reached = {
+            let mut awaited = self.awaited.lock();
+            let later = awaited.split_off(&Revision(revision.0 + 1));
+            std::mem::replace(&mut *awaited, later)
+        };
+        drop(reached);
         for bell in bells {
             bell.of(Visibility::Durable).notify_waiters();
         }
@@ -403,6 +418,7 @@ impl<M> Shared<M> {
             }
             first
         });
+        drop(std::mem::take(&mut *self.awaited.lock()));
     }
 
     /// Refuses everything from now on and wakes everybody to tell them.

@@ -38,15 +38,22 @@ impl<M: Meta> Watch<M> {
     pub async fn next(&mut self) -> Result<Vec<Arc<Event<M>>>, Lost> {
         let bell = Arc::clone(&self.bell);
         loop {
-            // Registered before the look, so that an event between the look and the wait still wakes.
-            let notified = bell.of(self.visibility).notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
+            {
+                // Registered before the look, so that an event between the look and the wait still wakes.
+                let notified = bell.of(self.visibility).notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
+                let events = self.try_next()?;
+                if !events.is_empty() {
+                    return Ok(events);
+                }
+                notified.await;
+            }
+            // Who was woken finds an event, nearly always: no need to register for that.
             let events = self.try_next()?;
             if !events.is_empty() {
                 return Ok(events);
             }
-            notified.await;
         }
     }
 

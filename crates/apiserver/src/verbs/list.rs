@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::crd::convert;
 use crate::negotiate::{Accepted, Encoding, Form, Offer};
 use crate::options::{ListOptions, Match, expired, too_large};
+use crate::present::Items;
 use crate::respond::{Body, Result};
 use crate::selection::Selection;
 use crate::table::{self, Table};
@@ -245,13 +246,14 @@ pub(crate) fn answer(
     bytes.extend_from_slice(
         format!(r#"{{"kind":"{list_kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#).as_bytes(),
     );
+    let items = Items::new(&call.kind);
     for (index, entry) in entries.iter().enumerate() {
         if index > 0 {
             bytes.push(b',');
         }
         match accepted.form {
             Form::Metadata(version) => bytes.extend_from_slice(&present::metadata(version, entry)),
-            _ => bytes.extend_from_slice(&present::item(&call.kind, entry)),
+            _ => items.append(entry, &mut bytes),
         }
     }
     bytes.extend_from_slice(b"]}\n");

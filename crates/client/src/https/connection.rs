@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 /// How long TCP and TLS may take together: a server on another continent under load answers sooner.
@@ -42,6 +42,10 @@ const STREAM_WINDOW: u32 = 1 << 20;
 
 /// Unused HTTP/1.1 connections that are kept.
 const IDLE_MAX: usize = 8;
+
+/// Bytes that are read from a socket at a time: TLS asks for 4 KiB, which would make a list of ten thousand objects some
+/// thousand system calls.
+const READ_BYTES: usize = 32 * 1024;
 
 type H1 = http1::SendRequest<Full<Bytes>>;
 type H2 = http2::SendRequest<Full<Bytes>>;
@@ -249,7 +253,7 @@ async fn connect(
     let name = ServerName::try_from(name.clone())
         .map_err(|_| TransportError::Unusable(format!("{name:?} cannot be the name of a TLS server")))?;
     let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
-        .connect(name, tcp)
+        .connect(name, BufReader::with_capacity(READ_BYTES, tcp))
         .await
         .map_err(|cause| refused(address, format!("TLS: {cause}")))?;
     let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -36,10 +36,10 @@ type Check = fn(&Fields, &mut Causes);
 /// requires and enumerates is checked too.
 pub fn validate_create(group: &str, kind: &str, object: &Object, schema: Option<&Schema>) -> Vec<Cause> {
     let mut causes = Vec::new();
-    for (_, _, check) in tables().filter(|(g, k, _)| *g == group && *k == kind) {
+    for (_, _, check) in tables().filter(|(g, k, _)| *k == kind && *g == group) {
         check(&object.0, &mut causes);
     }
-    for (_, _, rows) in rows::KINDS.iter().filter(|(g, k, _)| *g == group && *k == kind) {
+    for (_, _, rows) in rows::KINDS.iter().filter(|(g, k, _)| *k == kind && *g == group) {
         rows::apply(rows, &object.0, &mut causes);
     }
     if let Some(schema) = schema {
