@@ -36,7 +36,6 @@ mod metrics;
 mod negotiate;
 mod oidc;
 mod options;
-mod own_service;
 mod paths;
 mod present;
 mod priorities;

@@ -8,7 +8,7 @@ use crate::respond::{self, Body, Result};
 use crate::space::Space;
 use crate::tokens::TokenKey;
 use crate::{
-    Store, api_services, encode, flowcontrol, identity, negotiate, openapi, own_service, paths, priorities, verbs,
+    Store, api_services, encode, flowcontrol, identity, negotiate, openapi, paths, priorities, services, verbs,
 };
 use api::{Reason, SpaceName, Status, Timestamp};
 use bytes::Bytes;
@@ -408,7 +408,7 @@ impl Server {
         if target.group == priorities::GROUP {
             priorities::ensure(self, &space).await?;
         }
-        own_service::ensure(self, &space, &target).await?;
+        services::own::ensure(self, &space, &target).await?;
         let headers = head.headers;
         crate::options::check_timeout(&query)?;
         let warnings = Warnings::default();

@@ -8,7 +8,7 @@ use crate::header::Header;
 use crate::oidc;
 use crate::rbac;
 use crate::registry::{self, Kind};
-use crate::services;
+use crate::services::Allocations;
 use crate::tokens::TokenKey;
 use api::SpaceName;
 use parking_lot::{Mutex, RwLock};
@@ -40,10 +40,10 @@ pub(crate) struct Space {
     pub(crate) policies: policies::Cache,
     /// Held while a CRD is written, so that names are decided one after the other.
     pub(crate) crd_writes: Mutex<()>,
-    /// What is being given to its Services.
-    pub(crate) service_writes: services::Pending,
     /// What is used of its quotas.
     pub(crate) quotas: quota::Books,
+    /// What its Services have of addresses and ports.
+    pub(crate) allocations: Allocations,
     /// Its admission webhooks.
     pub(crate) hooks: Hooks,
     /// Issuers whose tokens are good here.
@@ -66,6 +66,7 @@ impl Space {
             rbac: rbac::Cache::new(store.clone(), prefix.clone()),
             hooks: Hooks::new(store.clone(), &prefix),
             quotas: quota::Books::new(store.clone(), prefix.clone()),
+            allocations: Allocations::new(store.clone(), &prefix),
             name,
             prefix,
             authority,
@@ -77,7 +78,6 @@ impl Space {
             policies: policies::Cache::default(),
             crd_writes: Mutex::new(()),
             trust: oidc::Trust::default(),
-            service_writes: services::Pending::default(),
             end,
         }
     }

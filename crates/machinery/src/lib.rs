@@ -3,7 +3,6 @@
 //! Nothing here waits, asks the time, draws a random number or reads the environment: data in, data out.
 
 pub mod admission;
-pub mod allocation;
 pub mod apply;
 pub mod authentication;
 pub mod cel;
@@ -18,6 +17,7 @@ pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
+pub mod services;
 pub mod strategy;
 pub mod structural;
 pub mod table;

@@ -12,6 +12,7 @@ mod oidc;
 mod patches;
 mod policies;
 mod restarts;
+mod services;
 mod settled;
 mod watches;
 mod webhooks;

@@ -7,7 +7,7 @@ use crate::crd::convert;
 use crate::negotiate::{Accepted, Offer};
 use crate::options::{DeleteOptions, ListOptions, Propagation};
 use crate::respond::{self, Body, Result};
-use crate::{Entry, crd, decode, encode, guard, present};
+use crate::{Entry, crd, decode, encode, guard, present, services};
 use api::{Object, Status};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -138,7 +138,14 @@ async fn remove_warned(
             })
         };
         match outcome {
-            Ok(deleted) => return Ok(deleted),
+            Ok(deleted) => {
+                if let Deleted::Gone(entry) = &deleted
+                    && &*entry.key.collection.resource == services::COLLECTION
+                {
+                    services::follow(call, &entry.key, Some(&present::tree(&call.kind, entry)?));
+                }
+                return Ok(deleted);
+            }
             Err(CommitError::Conflict { held: Some(held), .. }) => live = held,
             Err(CommitError::Conflict { held: None, .. }) => {
                 call.settle(call.store().head()).await?;

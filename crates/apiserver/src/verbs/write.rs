@@ -210,7 +210,7 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         if attempt == 0 {
             admit::namespace(call, object.name())?;
         }
-        let reserved = services::settle(call, &mut object, None)?;
+        let reserved = services::reserve(call, &mut object, None, options.dry_run)?;
         if attempt == 0 {
             refuse_invalid(call, &mut object, None, &mut warnings)?;
             escalation::check(call, &object, None)?;
@@ -226,7 +226,13 @@ pub(crate) async fn create(call: &Call, draft: Draft, options: &WriteOptions, tr
         // Held until the write is in the store.
         let charge = admission::quota::charge(call, Operation::Create, &object, None)?;
         let outcome = stored.commit(call, Expect::Absent, options.dry_run, None);
-        drop((charge, reserved));
+        drop(charge);
+        if let Ok(entry) = &outcome
+            && !options.dry_run
+        {
+            services::follow(call, &entry.key, None);
+        }
+        drop(reserved);
         match outcome {
             Ok(entry) => return Ok(Written { entry, created: true, warnings }),
             Err(CommitError::Conflict { .. }) if generated.is_some() && attempt < GENERATED_ATTEMPTS_MAX => {}
@@ -325,7 +331,7 @@ pub(crate) async fn update(
                 Decided { object: object_now, warnings: Vec::new(), tracked: true, must_be_conditional: false };
             object = changed(call, &old, decided, options, part)?;
         }
-        let reserved = if part == Part::Main { services::settle(call, &mut object, Some(&old))? } else { None };
+        let reserved = services::reserve(call, &mut object, Some(&old), options.dry_run)?;
         refuse_invalid(call, &mut object, Some(&old), &mut warnings)?;
         escalation::check(call, &object, Some(&old))?;
         if admitted {
@@ -334,7 +340,13 @@ pub(crate) async fn update(
         let stored = Stored::new(call, object).await?;
         let charge = admission::quota::charge(call, Operation::Update, &stored.object, Some(&old))?;
         let outcome = commit_change(call, &live, stored, options.dry_run);
-        drop((charge, reserved));
+        drop(charge);
+        if let Ok(entry) = &outcome
+            && !options.dry_run
+        {
+            services::follow(call, &entry.key, Some(&old));
+        }
+        drop(reserved);
         match outcome {
             Ok(entry) => return Ok(Written { entry, created: false, warnings }),
             Err(CommitError::Conflict { held: Some(held), .. }) => live = held,

@@ -7,7 +7,7 @@ use crate::schema::is_ip;
 use serde_json::Value;
 use std::net::IpAddr;
 
-pub(super) const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+pub(crate) const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 pub(super) const NOT_A_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
@@ -64,7 +64,7 @@ fn address(address: &Fields, path: &Path<'_>, out: &mut Causes) {
 }
 
 /// Why traffic cannot be sent to an address.
-fn special(ip: &str) -> Option<String> {
+pub(super) fn special(ip: &str) -> Option<String> {
     let Ok(ip) = ip.parse::<IpAddr>() else { return Some("must be a valid IP address".into()) };
     let (local, multicast) = match ip {
         IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),

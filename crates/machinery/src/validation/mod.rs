@@ -22,6 +22,7 @@ mod workloads;
 pub use update::resized;
 
 pub(crate) use admission::client_config;
+pub(crate) use endpoints::NOT_AN_IP;
 
 use crate::field::{self, Path};
 use crate::schema::Schema;

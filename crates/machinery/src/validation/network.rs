@@ -1,12 +1,13 @@
 //! Services, Ingresses, policies of networks and disruptions, autoscalers.
 
-use super::endpoints::{NOT_A_CIDR, NOT_AN_IP};
+use super::endpoints::{NOT_A_CIDR, NOT_AN_IP, special};
 use super::text::wildcard_host;
 use super::workloads::selector;
 use super::{Causes, Check, Fields, each, needed, port, port_or_name};
 use crate::field::{self, Path, at, int_at, list_at, object_at, objects_at, text_at};
 use crate::name;
 use crate::schema::{holds_format, is_ip};
+use crate::services;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -37,8 +38,14 @@ fn service(object: &Fields, out: &mut Causes) {
             out.push(field::invalid_text(&ips.index(0), "None", &why));
         }
         "ExternalName" => {
-            if !list_at(spec, "clusterIPs").is_empty() {
-                out.push(field::forbidden(&ips, "may not be set for ExternalName services"));
+            let none = "may not be set for ExternalName services";
+            for name in ["clusterIPs", "ipFamilies"] {
+                if !list_at(spec, name).is_empty() {
+                    out.push(field::forbidden(&path.field(name), none));
+                }
+            }
+            if !text_at(spec, "ipFamilyPolicy").is_empty() {
+                out.push(field::forbidden(&path.field("ipFamilyPolicy"), none));
             }
             let target = text_at(spec, "externalName");
             match target.strip_suffix('.').unwrap_or(target) {
@@ -89,13 +96,14 @@ fn service(object: &Fields, out: &mut Causes) {
         let value = value.as_str().unwrap_or("");
         each(out, &labels, value, name::label_value(value));
     }
-    for field in ["externalIPs", "clusterIPs"] {
-        let list = path.field(field);
-        for (index, value) in list_at(spec, field).iter().enumerate() {
-            let text = value.as_str().unwrap_or("");
-            if !(is_ip(text) || (field == "clusterIPs" && text == "None")) {
-                out.push(field::invalid_text(&list.index(index), text, NOT_AN_IP));
-            }
+    services::check(spec, out);
+    let list = path.field("externalIPs");
+    for (index, value) in list_at(spec, "externalIPs").iter().enumerate() {
+        let text = value.as_str().unwrap_or("");
+        if !is_ip(text) {
+            out.push(field::invalid_text(&list.index(index), text, NOT_AN_IP));
+        } else if let Some(why) = special(text) {
+            out.push(field::invalid_text(&list.index(index), text, &why));
         }
     }
     let ranges = path.field("LoadBalancerSourceRanges");
@@ -122,6 +130,20 @@ fn service(object: &Fields, out: &mut Causes) {
     if !external && !policy.is_empty() {
         let why = "may only be set for externally-accessible services";
         out.push(field::invalid_text(&path.field("externalTrafficPolicy"), policy, why));
+    }
+    services::check_health(spec, out);
+    balancer_class(spec, out);
+}
+
+/// Who is to balance loads.
+fn balancer_class(spec: &Fields, out: &mut Causes) {
+    let Some(class) = spec.get("loadBalancerClass").and_then(Value::as_str) else { return };
+    let path = Path::ROOT.field("spec");
+    let place = path.field("loadBalancerClass");
+    if text_at(spec, "type") == "LoadBalancer" {
+        each(out, &place, class, name::qualified_name(class));
+    } else {
+        out.push(field::forbidden(&place, "may only be used when `type` is 'LoadBalancer'"));
     }
 }
 

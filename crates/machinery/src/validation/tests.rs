@@ -186,7 +186,7 @@ fn services() {
         ],
     );
     create("", "Service", json!({"spec": {"type": "ClusterIP"}}), &["spec.ports: Required value"]);
-    create("", "Service", json!({"spec": {"type": "ClusterIP", "clusterIP": "None"}}), &[]);
+    create("", "Service", json!({"spec": {"type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"]}}), &[]);
     create("", "Service", json!({"spec": {"type": "ExternalName"}}), &["spec.externalName: Required value"]);
     let with = |ip: &str| json!({"spec": {"type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ports": [{"port": 1, "targetPort": 1}]}});
     update(

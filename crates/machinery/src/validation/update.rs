@@ -2,6 +2,7 @@
 
 use super::{Causes, Fields};
 use crate::field::{self, Path, at, flag_at, int_at, list_at, object_at, text_at};
+use crate::services;
 use api::{Cause, Object};
 use serde_json::{Map, Value};
 
@@ -53,6 +54,8 @@ pub(super) fn check(group: &str, kind: &str, new: &Fields, old: &Fields, out: &m
         ("", "ConfigMap" | "Secret") => frozen(new, old, out),
         ("", "Pod") => pod(new, old, out),
         ("", "Service") => service(new, old, out),
+        ("networking.k8s.io", "IPAddress") => address(new, old, out),
+        ("networking.k8s.io", "ServiceCIDR") => range(new, old, out),
         ("", "PersistentVolumeClaim") => claim(new, old, out),
         ("", "PersistentVolume") => volume(new, old, out),
         ("apps", "StatefulSet") => stateful_set(new, old, out),
@@ -175,23 +178,53 @@ fn pod(new: &Fields, old: &Fields, out: &mut Causes) {
 }
 
 fn service(new: &Fields, old: &Fields, out: &mut Causes) {
-    let outside = |object: &Fields| text_at(object, "spec.type") == "ExternalName";
-    if outside(new) || outside(old) {
+    let empty = Fields::new();
+    let spec = |object| object_at(object, "spec").unwrap_or(&empty);
+    let (new, old) = (spec(new), spec(old));
+    services::check_change(new, old, out);
+    let root = Path::ROOT.field("spec");
+    if services::needs_health_check(new)
+        && services::needs_health_check(old)
+        && int_at(new, "healthCheckNodePort") != int_at(old, "healthCheckNodePort")
+    {
+        out.push(field::forbidden(&root.field("healthCheckNodePort"), "field is immutable"));
+    }
+    let balances = |spec: &Fields| text_at(spec, "type") == "LoadBalancer";
+    let class = given(new, "loadBalancerClass");
+    if balances(new) && balances(old) && class != given(old, "loadBalancerClass") {
+        let class = class.cloned().unwrap_or(Value::Null);
+        out.push(field::invalid(&root.field("loadBalancerClass"), &class, "may not change once set"));
+    }
+}
+
+/// What an address belongs to.
+fn address(new: &Fields, old: &Fields, out: &mut Causes) {
+    const PATH: &str = "spec.parentRef";
+    if given(new, PATH) == given(old, PATH) || given(new, PATH).is_none() {
         return;
     }
-    let first = |object: &Fields| {
-        let ips = list_at(object, "spec.clusterIPs").first().and_then(Value::as_str);
-        ips.unwrap_or_else(|| text_at(object, "spec.clusterIP")).to_owned()
-    };
-    let (after, before) = (first(new), first(old));
-    if !before.is_empty() && after != before {
-        let spec = Path::ROOT.field("spec");
-        let ips = spec.field("clusterIPs");
-        if after.is_empty() {
-            out.push(field::invalid(&ips.index(0), &Value::Null, "primary clusterIP can not be unset"));
-        } else {
-            let value = Value::Array(list_at(new, "spec.clusterIPs").to_vec());
-            out.push(field::invalid(&ips.index(0), &value, "may not change once set"));
+    let text = |key: &str| field::quote(text_at(new, &format!("{PATH}.{key}")));
+    // In the order of the stock server's fields.
+    let (group, resource, namespace, name) = (text("group"), text("resource"), text("namespace"), text("name"));
+    let shown = format!(r#"{{"Group":{group},"Resource":{resource},"Namespace":{namespace},"Name":{name}}}"#);
+    let spec = Path::ROOT.field("spec");
+    let cause = field::invalid(&spec.field("parentRef"), &Value::Null, "");
+    out.push(Cause { message: format!("Invalid value: {shown}: field is immutable"), ..cause });
+}
+
+/// The ranges of addresses: a second one may come.
+fn range(new: &Fields, old: &Fields, out: &mut Causes) {
+    let (after, before) = (list_at(new, "spec.cidrs"), list_at(old, "spec.cidrs"));
+    let spec = Path::ROOT.field("spec");
+    let path = spec.field("cidrs");
+    const WHY: &str = "field is immutable";
+    if after.len() != before.len() && (before.len(), after.len()) != (1, 2) {
+        out.push(field::invalid(&path, &Value::Array(after.to_vec()), WHY));
+        return;
+    }
+    for (index, (after, before)) in after.iter().zip(before).enumerate() {
+        if after != before {
+            out.push(field::invalid(&path.index(index), after, WHY));
         }
     }
 }
