@@ -318,12 +318,10 @@ impl Sender {
             async move {
                 let current = |held: &Read| held.version == reference.resource_version && held.removals == removals;
                 match held {
-                    Some(held) if current(&held) => (id, reference, Ok(Some(held))),
+                    Some(held) if current(&held) => (id, reference, None, Ok(Some(held))),
                     held => {
                         let read = self.read_object(&id, reference, &removals).await;
-                        // What was read last is sent until it can be read anew.
-                        let read = read.or_else(|error| held.map(Some).ok_or(error));
-                        (id, reference, read)
+                        (id, reference, held, read)
                     }
                 }
             }
@@ -331,7 +329,7 @@ impl Sender {
         let mut reads = stream::iter(reads.collect::<Vec<_>>()).buffered(READS);
         let mut objects = Objects::default();
         let mut items = HashMap::new();
-        while let Some((id, reference, read)) = reads.next().await {
+        while let Some((id, reference, held, read)) = reads.next().await {
             match read {
                 Ok(Some(read)) => {
                     objects.items.push(read.item.handled(&reference.modulation));
@@ -345,7 +343,14 @@ impl Sender {
                 }
                 Err(error) => {
                     objects.problems.push(format!("{id} cannot be read, and stays as it was sent: {error}"));
-                    objects.missing.extend(self.uid(&id));
+                    // What was read last is sent until it can be read anew, which has to be tried: nothing tells of it.
+                    match held {
+                        Some(held) => {
+                            objects.items.push(held.item.handled(&reference.modulation));
+                            items.insert(id, held);
+                        }
+                        None => objects.missing.extend(self.uid(&id)),
+                    }
                     objects.failure = Some(error);
                 }
             }

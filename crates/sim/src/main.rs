@@ -1,8 +1,9 @@
 //! `cargo xtask sim`: many seeds at once, for as long as one likes.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use clock::Stopwatch;
+use std::path::PathBuf;
 
 /// Failures after which more would not say more.
 const FAILURES_MAX: usize = 5;
@@ -19,10 +20,20 @@ struct Options {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Play a scenario instead, `times` times: what fails now and then is in the order of things that no seed decides.
+    #[arg(long)]
+    scenario: Option<PathBuf>,
+    /// How often the scenario is played.
+    #[arg(long, default_value_t = 1)]
+    times: u64,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(path) = &options.scenario {
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        return each("scenario", 0..options.times, |_| sim::scenario::play(&text).map(|shown| shown.lines().count()));
+    }
     each("histories", options.from..options.from + options.histories, sim::history::play)?;
     each("simulation", options.from..options.from + options.seeds, sim::chaos::play)
 }
