@@ -4,6 +4,7 @@
 
 mod binding;
 mod discovery;
+mod handover;
 pub mod hosting;
 mod inventory;
 pub mod its;

@@ -3,6 +3,7 @@
 //! `Prepare` reads what a Binding names and wraps it, once for all its destinations; `Deliver` brings one mailbox up to
 //! date, looking only at the works that may differ. What goes wrong in one mailbox is tried again for that mailbox.
 
+use crate::handover::{Compared, Judged, Release};
 use crate::wds::World;
 use api::control::{Binding, ObjectReference};
 use api::{BindingName, ClusterName, GroupResource, Object, ObjectName};
@@ -15,11 +16,12 @@ use planner::digest::Digest;
 use planner::transform::Removal;
 use planner::transport::{
     Bundle, Bundles, Demand, Handling, HeldWork, Item, Op, Origin, Packing, bundle, label_value, object_text, plan,
-    plan_finalizer,
+    plan_finalizer, releases,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Objects of the WDS that are read at a time for one Binding: enough to hide the way there and back.
 const READS: usize = 32;
@@ -62,6 +64,7 @@ struct Delivery {
     not_expanded: BTreeMap<ClusterName, BTreeMap<String, Vec<String>>>,
     items: HashMap<Arc<ObjectId>, Read>,
     packing: Option<Packing>,
+    compared: Compared,
 }
 
 /// Which works of a mailbox may differ.
@@ -123,6 +126,17 @@ impl Delivery {
 }
 
 impl Deliveries {
+    /// What was compared with the servers for a Binding; to be given back.
+    pub(crate) fn compared(&self, label: &str) -> Compared {
+        self.0.lock().get_mut(label).map(|delivery| std::mem::take(&mut delivery.compared)).unwrap_or_default()
+    }
+
+    pub(crate) fn keep_compared(&self, label: &str, compared: Compared) {
+        if let Some(delivery) = self.0.lock().get_mut(label) {
+            delivery.compared = compared;
+        }
+    }
+
     /// How far a Binding is, of this generation.
     pub(crate) fn standing(&self, label: &str, generation: i64) -> Standing {
         let deliveries = self.0.lock();
@@ -139,6 +153,17 @@ impl Deliveries {
 
 impl World {
     fn ask(&self, label: &Arc<str>, cluster: &ClusterName, what: Pending) {
+        self.note_pending(label, cluster, what);
+        self.send.add(Send::Deliver(label.clone(), cluster.clone()));
+    }
+
+    /// Has works of a mailbox looked at after a while.
+    pub(crate) fn ask_after(&self, label: &Arc<str>, cluster: &ClusterName, works: BTreeSet<String>, after: Duration) {
+        self.note_pending(label, cluster, Pending::Named(works));
+        self.send.add_after(Send::Deliver(label.clone(), cluster.clone()), after);
+    }
+
+    fn note_pending(&self, label: &Arc<str>, cluster: &ClusterName, what: Pending) {
         let mut deliveries = self.deliveries.0.lock();
         let delivery = deliveries.entry(label.clone()).or_default();
         match delivery.pending.get_mut(cluster) {
@@ -147,8 +172,6 @@ impl World {
                 delivery.pending.insert(cluster.clone(), what);
             }
         }
-        drop(deliveries);
-        self.send.add(Send::Deliver(label.clone(), cluster.clone()));
     }
 
     /// A work has changed in its mailbox; `same` if only in what its cluster reports.
@@ -259,6 +282,7 @@ impl Sender {
             let mut deliveries = world.deliveries.0.lock();
             let delivery = deliveries.entry(label.clone()).or_default();
             delivery.packing = Some(bundles.packing);
+            delivery.compared = Compared::default();
             delivery.prepared.replace(prepared.clone())
         };
         let changed = before.as_ref().map(|before| changed(before, &prepared));
@@ -289,10 +313,11 @@ impl Sender {
                 *deliveries.entry(label.clone()).or_default() = Delivery::default();
             }
         }
-        let works_left = world.held.lock().has_lasting(label);
-        if works_left {
+        if world.held.lock().has_lasting(label, |_| false) {
             mailboxes.iter().for_each(|cluster| world.ask(label, cluster, Pending::All));
         }
+        // Works that others still need are found by their label when the Binding is gone.
+        let works_left = world.held.lock().has_lasting(label, |work| world.handovers.keeps(label, work));
         if let Some(op) = binding.and_then(|binding| plan_finalizer(binding, works_left)) {
             execute(&world.sender, &(&op).into()).await?;
         }
@@ -399,10 +424,29 @@ impl Sender {
             delivery.running.insert(cluster.clone());
             (pending, delivery.prepared.clone())
         };
-        let ops = self.plan(label, cluster, &pending, prepared.as_deref());
-        let (puts, deletes): (Vec<_>, Vec<_>) = ops.into_iter().partition(|op| !matches!(op, Op::Delete { .. }));
+        let (puts, releases) = self.plan(label, cluster, &pending, prepared.as_deref());
         let mut failures = self.write(puts).await;
-        failures.extend(self.write(deletes).await);
+        let mut kept = BTreeSet::new();
+        if !releases.is_empty() {
+            let turn = world.handovers.turn(cluster);
+            let _turn = turn.lock().await;
+            // Somebody else may have let go of something meanwhile.
+            let (_, releases) = self.plan(label, cluster, &pending, prepared.as_deref());
+            let judged: Judged = self.judge(label, cluster, releases).await;
+            failures.extend(judged.failures);
+            let (puts, deletes): (Vec<_>, Vec<_>) =
+                judged.go.into_iter().partition(|op| !matches!(op, Op::Delete { .. }));
+            failures.extend(self.write(puts).await);
+            failures.extend(self.write(deletes).await);
+            kept = judged.kept;
+        }
+        let looked = match &pending {
+            Pending::All => None,
+            Pending::Named(names) => Some(names),
+        };
+        if world.handovers.note(label, cluster, looked, kept) {
+            self.kept_others(label);
+        }
 
         let mut deliveries = world.deliveries.0.lock();
         let first = failures.first().map(|(work, error)| format!("{work}: {error}"));
@@ -442,7 +486,24 @@ impl Sender {
         failures.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
-    fn plan(&self, label: &str, cluster: &ClusterName, pending: &Pending, prepared: Option<&Prepared>) -> Vec<Op> {
+    /// Other works of a Binding have to stay for now, or no longer: what is on its way out may be done with.
+    fn kept_others(&self, label: &Arc<str>) {
+        let world = &*self.0;
+        let name = world.by_label.lock().get(label).cloned();
+        let binding = name.and_then(|name| world.binding(&name));
+        if binding.is_none_or(|binding| binding.metadata.is_deleting()) {
+            world.send.add(Send::Prepare(label.clone()));
+        }
+    }
+
+    /// What is to be written to a mailbox: what takes nothing from any work, and what does.
+    fn plan(
+        &self,
+        label: &str,
+        cluster: &ClusterName,
+        pending: &Pending,
+        prepared: Option<&Prepared>,
+    ) -> (Vec<Op>, Vec<Release>) {
         let held = self.0.held.lock();
         let wanted = prepared.filter(|prepared| prepared.destinations.contains(cluster));
         let (works, held): (Vec<_>, Vec<Arc<HeldWork>>) = match pending {
@@ -459,13 +520,25 @@ impl Sender {
         let claims = self.0.claims.lock();
         let works: Vec<_> = works.iter().map(|bundle| claims.settle(cluster, bundle)).collect();
         drop(claims);
-        match wanted {
+        let ops = match wanted {
             Some(prepared) => {
                 let keep: BTreeSet<String> = prepared.keep.iter().chain(errors.keys()).cloned().collect();
                 plan(cluster, Demand::Deliver { works: &works, keep: &keep }, &held)
             }
             None => plan(cluster, Demand::Withdraw, &held),
+        };
+        let (mut puts, mut losing) = (Vec::new(), Vec::new());
+        for op in ops {
+            let objects = releases(&op, &held);
+            let name = op.work();
+            match held.iter().find(|held| held.name == name) {
+                Some(held) if !objects.is_empty() || matches!(op, Op::Delete { .. }) => {
+                    losing.push(Release { op, held: held.clone(), objects });
+                }
+                _ => puts.push(op),
+            }
         }
+        (puts, losing)
     }
 
     /// The works as they are for this cluster, and those that cannot be made for it, which stay as they were sent.

@@ -10,6 +10,7 @@
 
 use crate::binding::Binder;
 use crate::discovery::{ApiGroups, Discovery};
+use crate::handover::Handovers;
 use crate::status::{Statuses, Tell, Teller};
 use crate::transport::{Deliveries, Send, Sender};
 use crate::{apply_crds, until_done};
@@ -166,6 +167,7 @@ pub(crate) struct World {
     pub statuses_known: AtomicBool,
     pub removals: Mutex<Arc<Transforms>>,
     pub deliveries: Deliveries,
+    pub handovers: Handovers,
     /// The Binding whose works have this label value.
     pub by_label: Mutex<HashMap<Arc<str>, BindingName>>,
     /// Tells users of policies what happens to them.
@@ -206,6 +208,7 @@ impl World {
             statuses_known: AtomicBool::new(false),
             removals: Mutex::default(),
             deliveries: Deliveries::default(),
+            handovers: Handovers::default(),
             by_label: Mutex::default(),
             recorder,
             resolve: Queue::new(),
@@ -236,6 +239,9 @@ impl World {
             asking.for_each(|request| self.report_soon(request.policy.clone()));
             drop(index);
             self.tell.add(Tell::Return(object));
+        }
+        if !touched.bindings.is_empty() {
+            self.look_at_kept();
         }
         touched.bindings.into_iter().for_each(|binding| self.resolve.add(binding));
     }
@@ -350,6 +356,7 @@ impl World {
             Some(_) => self.by_label.lock().insert(label.clone(), name.clone()),
             None => self.by_label.lock().remove(&label),
         };
+        self.look_at_kept();
         self.resolve.add(name.clone());
         self.send.add(Send::Prepare(label));
         self.report_soon(name);

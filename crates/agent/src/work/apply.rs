@@ -51,7 +51,8 @@ impl Works {
         let mut open = Vec::new();
         for (ordinal, raw) in manifests.iter().enumerate() {
             let digest = Digest::of(raw.get().as_bytes());
-            match self.memory.get(work, &owner.uid, ordinal, digest) {
+            let strategy = |resource: &_, name: &_| apply::strategy(sent.configs(), resource, name);
+            match self.memory.get(work, &owner.uid, ordinal, digest, strategy) {
                 Some(made) => results.push(known(ordinal, made)),
                 None => open.push(read(ordinal, digest, raw)),
             }

@@ -46,11 +46,20 @@ pub(crate) enum Meaning {
 }
 
 impl Memory {
-    /// What was made of a manifest for an owner, if it still stands.
-    pub(crate) fn get(&self, work: &str, owner: &str, ordinal: usize, manifest: Digest) -> Option<Made> {
+    /// What was made of a manifest for an owner, if it still stands. `strategy` gives how such an object is to be handled:
+    /// one that was only created is as it should be then, and not when it is to be kept up to date.
+    pub(crate) fn get(
+        &self,
+        work: &str,
+        owner: &str,
+        ordinal: usize,
+        manifest: Digest,
+        strategy: impl FnOnce(&Resource, &ObjectName) -> Strategy,
+    ) -> Option<Made> {
         let works = self.0.lock();
         let work = works.get(work).filter(|work| work.owner == owner)?;
-        work.made.get(ordinal)?.clone().filter(|made| made.manifest == manifest)
+        let made = work.made.get(ordinal)?.as_ref().filter(|made| made.manifest == manifest)?;
+        (strategy(&made.resource, &made.name) == made.strategy).then(|| made.clone())
     }
 
     /// Whether anything is known of a work.
@@ -164,6 +173,10 @@ mod tests {
         memory
     }
 
+    fn get(memory: &Memory, work: &str, owner: &str, ordinal: usize, manifest: &[u8]) -> Option<Made> {
+        memory.get(work, owner, ordinal, Digest::of(manifest), |_, _| Strategy::Update)
+    }
+
     #[track_caller]
     fn check(live: Option<Object>, expected: Meaning) {
         let memory = memory();
@@ -178,7 +191,7 @@ mod tests {
         let name = ObjectName::namespaced("n", "a");
         let meaning = memory.judge("w", &owner, (&THINGS, &name), live.as_ref(), manifest);
         assert_eq!(meaning, expected);
-        let still = memory.get("w", "o", 1, Digest::of(b"m")).is_some();
+        let still = get(&memory, "w", "o", 1, b"m").is_some();
         assert_eq!(still, expected == Meaning::Fine, "what is to be looked at is forgotten");
     }
 
@@ -195,10 +208,12 @@ mod tests {
     #[test]
     fn what_was_made_for_another_owner_or_content_does_not_count() {
         let memory = memory();
-        assert!(memory.get("w", "o", 1, Digest::of(b"m")).is_some());
-        assert!(memory.get("w", "p", 1, Digest::of(b"m")).is_none());
-        assert!(memory.get("w", "o", 1, Digest::of(b"n")).is_none());
-        assert!(memory.get("w", "o", 0, Digest::of(b"m")).is_none());
+        assert!(get(&memory, "w", "o", 1, b"m").is_some());
+        assert!(get(&memory, "w", "p", 1, b"m").is_none());
+        assert!(get(&memory, "w", "o", 1, b"n").is_none());
+        assert!(get(&memory, "w", "o", 0, b"m").is_none());
+        let only_created = memory.get("w", "o", 1, Digest::of(b"m"), |_, _| Strategy::CreateOnly);
+        assert!(only_created.is_none(), "it is handled otherwise now");
         assert!(memory.knows("w", "o") && !memory.knows("w", "p"));
         memory.forget("w");
         assert!(!memory.knows("w", "o"));
@@ -206,7 +221,7 @@ mod tests {
 
     #[test]
     fn an_event_while_applying_is_not_forgotten() {
-        let made = memory().get("w", "o", 1, Digest::of(b"m")).unwrap();
+        let made = get(&memory(), "w", "o", 1, b"m").unwrap();
         let owner = OwnerReference { uid: "o".into(), ..OwnerReference::default() };
         let name = ObjectName::namespaced("n", "a");
         let check = |event: bool, live: Option<(&str, &str)>, kept: bool| {
@@ -218,7 +233,7 @@ mod tests {
             }
             let live = live.map(|(uid, version)| (uid.to_owned(), version.to_owned()));
             memory.keep("w", "o", vec![None, Some(made.clone())], |_, _| live.clone());
-            assert_eq!(memory.get("w", "o", 1, Digest::of(b"m")).is_some(), kept, "{event} {live:?}");
+            assert_eq!(get(&memory, "w", "o", 1, b"m").is_some(), kept, "{event} {live:?}");
         };
         check(false, None, true);
         check(true, Some(("u", "5")), true);

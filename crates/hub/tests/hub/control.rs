@@ -2,7 +2,7 @@
 
 use crate::pipeline::{Pipeline, config_map, policy, wrapped};
 use crate::world::*;
-use api::control::BINDING_POLICIES;
+use api::control::{BINDING_POLICIES, BINDINGS};
 use api::work::MANIFEST_WORKS;
 use api::{Object, ObjectName, PartialObject, Resource};
 use client::{Client, DeleteParams, Patch};
@@ -112,8 +112,12 @@ async fn of_two_wdses_the_older_work_decides_and_hands_over() {
     })
     .await;
 
-    // The younger one takes over when the older one goes; nobody complains then.
+    // The older one stays until the younger one is applied, whatever its policy does; then the younger one takes over, and
+    // nobody complains.
     p.wds.delete(&BINDING_POLICIES, &ObjectName::cluster("web"), &DeleteParams::default()).await.unwrap();
+    until(&p.wds, &BINDINGS, &ObjectName::cluster("web"), "is gone", |object| object.is_none()).await;
+    p.works("edge1", "conf=1 conf=2").await;
+    p.play_agents();
     for cluster in ["edge1", "edge2"] {
         let left = p.works(cluster, "conf=2").await.remove(0);
         until(&p.its, &MANIFEST_WORKS, &left.object_name(), "decides", |object| {

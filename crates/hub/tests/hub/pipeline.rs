@@ -12,6 +12,14 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinHandle;
 
+/// What an agent says of a work that it has applied.
+fn applied(work: &Object) -> Value {
+    json!({"status": {"conditions": [{
+        "type": "Applied", "status": "True", "reason": "AppliedManifestWorkComplete", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": work.generation(),
+    }]}})
+}
+
 /// A WDS with what runs beside it, an ITS, and clusters `edge1` and `edge2` labelled `location-group=edge`.
 pub(crate) struct Pipeline {
     pub(crate) world: World,
@@ -94,15 +102,32 @@ impl Pipeline {
         }
     }
 
+    /// Plays agents that have everything applied at once, as long as the test lasts: a work of which nobody says that it is
+    /// applied is nothing that another one hands its objects over to.
+    pub(crate) fn play_agents(&self) {
+        let its = self.its.clone();
+        tokio::spawn(async move {
+            let works: client::Reflector<Object> =
+                client::Reflector::start(its.clone(), MANIFEST_WORKS, client::Selection::all());
+            let mut changes = works.subscribe();
+            loop {
+                let change = changes.next().await;
+                let Some(work) = change.after else { continue };
+                let said = work.pointer("/status/conditions/0/observedGeneration").and_then(Value::as_i64);
+                if said != Some(work.generation()) {
+                    let patch = Patch::Merge(applied(&work));
+                    // It may be gone by now.
+                    let _ = its.patch_status::<PartialObject>(&MANIFEST_WORKS, &change.name, &patch).await;
+                }
+            }
+        });
+    }
+
     /// Plays the agent: says that every work in the mailbox is applied, and tells a status of each object.
     pub(crate) async fn carry_out(&self, cluster: &str, status: Value) {
         for work in all(&self.its, &MANIFEST_WORKS, cluster).await {
-            let applied = json!({"status": {"conditions": [{
-                "type": "Applied", "status": "True", "reason": "AppliedManifestWorkComplete", "message": "",
-                "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": work.generation(),
-            }]}});
-            let _: PartialObject =
-                self.its.patch_status(&MANIFEST_WORKS, &work.object_name(), &Patch::Merge(applied)).await.unwrap();
+            let applied = Patch::Merge(applied(&work));
+            let _: PartialObject = self.its.patch_status(&MANIFEST_WORKS, &work.object_name(), &applied).await.unwrap();
             let object = &work.pointer("/spec/workload/manifests/0").unwrap();
             if object["kind"] != "Deployment" {
                 continue;
@@ -476,6 +501,7 @@ impl Expected {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_the_mailboxes_follow() {
     let mut p = Pipeline::start(Limits::default()).await;
+    p.play_agents();
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
     let mut expected = Expected { chosen: ["edge1", "edge2"].map(String::from).into(), ..Expected::default() };
     for round in 0..8 {

@@ -3,6 +3,8 @@
 //! A change costs what it touches: an object asks only the policies that are filed under one of its own labels, names
 //! and so on, and a policy asks only the objects that have what it is filed under.
 
+mod demand;
+
 use super::clause::{Compiled, Probe, probes_of};
 use super::object::{ClusterHeader, ObjectId, WorkloadHeader};
 use super::plan::{Resolution, Selected};
@@ -47,6 +49,10 @@ pub struct Index {
     policies: BTreeMap<BindingName, Policy>,
     filed: HashMap<Probe, BTreeSet<BindingName>>,
     clusters: BTreeMap<ClusterName, Labels>,
+    /// Counts changes of what is asked for.
+    turns: u64,
+    /// The turn at which a cluster was last asked for, or last no longer, by some policy.
+    cluster_turns: HashMap<ClusterName, u64>,
 }
 
 /// The objects of one resource.
@@ -63,10 +69,13 @@ struct Entry {
     /// The resourceVersion at which the content of now was first seen.
     content_version: String,
     selected_by: BTreeSet<BindingName>,
+    /// The turn at which `selected_by` last changed.
+    turn: u64,
 }
 
 struct Policy {
     uid: String,
+    generation: i64,
     spec: Compiled,
     objects: BTreeMap<Arc<ObjectId>, Modulation>,
     destinations: BTreeSet<ClusterName>,
@@ -140,6 +149,7 @@ impl Index {
                     header: header.clone(),
                     content_version: header.resource_version.clone(),
                     selected_by: BTreeSet::new(),
+                    turn: 0,
                 });
                 if entry.header.content != header.content {
                     entry.content_version.clone_from(&header.resource_version);
@@ -176,6 +186,7 @@ impl Index {
                 held.uid.clone_from(&policy.metadata.uid);
                 touched.bindings.insert(name.clone());
             }
+            held.generation = policy.metadata.generation;
             if Some(&held.spec) == spec.as_ref() {
                 return touched;
             }
@@ -185,14 +196,16 @@ impl Index {
             return touched;
         }
         touched.bindings.insert(name.clone());
-        let old_objects = old.map(|old| {
+        let (old_objects, old_destinations) = old.map_or_else(Default::default, |old| {
             self.unfile_policy(name, &old.spec);
-            old.objects
+            (old.objects, old.destinations)
         });
-        let old_objects = old_objects.unwrap_or_default();
+        let turn = self.next_turn();
         let (Some(policy), Some(spec)) = (policy, spec) else {
             for id in old_objects.into_keys() {
-                self.entry_mut(&id).selected_by.remove(name);
+                let entry = self.entry_mut(&id);
+                entry.selected_by.remove(name);
+                entry.turn = turn;
                 touched.objects.insert(id);
             }
             return touched;
@@ -203,9 +216,12 @@ impl Index {
         let mut candidates = self.candidates(&spec);
         candidates.extend(old_objects.keys().cloned());
         let clusters = self.clusters.iter().filter(|(_, labels)| spec.selects_cluster(labels));
-        let destinations = clusters.map(|(cluster, _)| cluster.clone()).collect();
+        let destinations: BTreeSet<ClusterName> = clusters.map(|(cluster, _)| cluster.clone()).collect();
+        let moved = destinations.symmetric_difference(&old_destinations);
+        self.cluster_turns.extend(moved.map(|cluster| (cluster.clone(), turn)));
         touched.objects.extend(candidates.iter().cloned());
-        let state = Policy { uid: policy.metadata.uid.clone(), spec, objects: old_objects, destinations };
+        let (uid, generation) = (policy.metadata.uid.clone(), policy.metadata.generation);
+        let state = Policy { uid, generation, spec, objects: old_objects, destinations };
         self.policies.insert(name.clone(), state);
         for id in candidates {
             self.reselect(name, &id, &mut touched);
@@ -221,6 +237,7 @@ impl Index {
             Some(labels) => self.clusters.insert(name.clone(), labels.clone()),
             None => self.clusters.remove(name),
         };
+        let turn = self.next_turn();
         for (policy, state) in &mut self.policies {
             let changed = if labels.is_some_and(|labels| state.spec.selects_cluster(labels)) {
                 state.destinations.insert(name.clone())
@@ -228,6 +245,7 @@ impl Index {
                 state.destinations.remove(name)
             };
             if changed {
+                self.cluster_turns.insert(name.clone(), turn);
                 touched.bindings.insert(policy.clone());
                 touched.objects.extend(state.objects.keys().cloned());
             }
@@ -314,6 +332,11 @@ impl Index {
         self.resources.get(resource)?.objects.get(name).map(|entry| entry.id.clone())
     }
 
+    const fn next_turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns
+    }
+
     fn entry(&self, id: &ObjectId) -> Option<&Entry> {
         self.resources.get(&id.resource)?.objects.get(&id.name)
     }
@@ -337,7 +360,9 @@ impl Index {
         if !changed {
             return;
         }
+        let turn = self.next_turn();
         let entry = self.entry_mut(id);
+        entry.turn = turn;
         match wanted {
             Some(_) => entry.selected_by.insert(policy.clone()),
             None => entry.selected_by.remove(policy),

@@ -126,6 +126,30 @@ impl Bundle {
         bundle
     }
 
+    /// The digest of this bundle with objects in it that are to be let go of later.
+    pub(super) fn digest_carrying(&self, objects: &BTreeSet<Box<str>>) -> Digest {
+        let mut digester = Digester::default();
+        digester.add(self.digest.to_string());
+        digester.add("keeps");
+        objects.iter().for_each(|object| digester.add(object.as_bytes()));
+        digester.finish()
+    }
+
+    /// The same, and these objects, which are to be let go of later.
+    pub(super) fn carrying(
+        &self,
+        manifests: Vec<Arc<str>>,
+        configs: Vec<ManifestConfig>,
+        objects: &BTreeSet<Box<str>>,
+    ) -> Self {
+        let mut bundle = self.clone();
+        bundle.digest = self.digest_carrying(objects);
+        bundle.manifests.extend(manifests);
+        bundle.configs.extend(configs);
+        bundle.objects = OnceLock::new();
+        bundle
+    }
+
     /// Whether it may differ from cluster to cluster.
     pub fn may_differ(&self) -> bool {
         self.manifests.iter().any(|manifest| may_expand(manifest))

@@ -9,7 +9,7 @@ use super::bundle::Bundle;
 use super::held::HeldWork;
 use crate::digest::{Digest, Digester};
 use api::control::{Binding, ObjectReference};
-use api::work::ManifestConfig;
+use api::work::{ManifestConfig, ResourceIdentifier};
 use api::{ClusterName, ObjectName, Timestamp};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -33,6 +33,14 @@ pub(super) fn object_of(manifest: &Manifest) -> Box<str> {
     object_text(&manifest.kind, group, &name)
 }
 
+/// What [`object_text`] was made from: kind, group, name.
+pub fn read_object_text(text: &str) -> Option<(&str, &str, ObjectName)> {
+    let (kind, name) = text.split_once(' ')?;
+    let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+    let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+    Some((kind, group, ObjectName::namespaced(namespace, name)))
+}
+
 /// An object as claims name it.
 pub fn object_text(kind: &str, group: &str, name: &ObjectName) -> Box<str> {
     let dot = if group.is_empty() { "" } else { "." };
@@ -46,6 +54,15 @@ pub(super) struct Manifest {
     api_version: String,
     kind: String,
     metadata: Named,
+}
+
+impl Manifest {
+    /// Whether a configuration is about it, as far as that can be told without knowing its resource.
+    pub(super) fn is(&self, named: &ResourceIdentifier) -> bool {
+        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
+        (named.group.as_str(), named.namespace.as_str(), named.name.as_str())
+            == (group, self.metadata.namespace.as_str(), self.metadata.name.as_str())
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -78,21 +95,32 @@ pub struct Claim {
     pub object: Box<str>,
     /// Whether it is only created, because that is asked or because another work decides about it.
     pub only_created: bool,
+    /// Whether the cluster has reported that it is applied, for the present content of the work: then the
+    /// AppliedManifestWork of this work is among its owners.
+    pub applied: bool,
 }
 
-/// What a work holds.
-pub(super) fn claims(manifests: &[Manifest], configs: &[ManifestConfig]) -> Box<[Claim]> {
+/// What a work holds. `applied` tells whether a manifest is reported as applied.
+pub(super) fn claims(
+    manifests: &[Manifest],
+    configs: &[ManifestConfig],
+    applied: impl Fn(&str, &str, &ObjectName) -> bool,
+) -> Box<[Claim]> {
     let only_created = |manifest: &Manifest| {
-        let group = manifest.api_version.split_once('/').map_or("", |(group, _)| group);
-        let about = configs.iter().filter(|config| {
-            let named = &config.resource_identifier;
-            (named.group.as_str(), named.namespace.as_str(), named.name.as_str())
-                == (group, manifest.metadata.namespace.as_str(), manifest.metadata.name.as_str())
-        });
+        let about = configs.iter().filter(|config| manifest.is(&config.resource_identifier));
         let mut strategies = about.filter_map(|config| config.update_strategy.as_ref());
         strategies.any(|strategy| strategy.type_ == "CreateOnly")
     };
-    let claim = |manifest| Claim { object: object_of(manifest), only_created: only_created(manifest) };
+    let is_applied = |manifest: &Manifest| {
+        let group = manifest.api_version.split_once('/').map_or("", |(group, _)| group);
+        let name = ObjectName::namespaced(manifest.metadata.namespace.clone(), manifest.metadata.name.clone());
+        applied(group, &manifest.kind, &name)
+    };
+    let claim = |manifest| Claim {
+        object: object_of(manifest),
+        only_created: only_created(manifest),
+        applied: is_applied(manifest),
+    };
     manifests.iter().map(claim).collect()
 }
 
@@ -139,7 +167,10 @@ impl Claims {
             if let Some(before) = &before {
                 claimants.retain(|work| work.name != before.name);
             }
-            let rank_of = |work: &Option<Arc<HeldWork>>| work.as_ref().and_then(|work| rank(work, place));
+            // Others may decide now, or be let go of, or not yet.
+            let rank_of = |work: &Option<Arc<HeldWork>>| {
+                work.as_ref().and_then(|work| Some((rank(work, place)?, claim_of(work, place)?.applied)))
+            };
             if rank_of(&before) != rank_of(&after) {
                 rivals.extend(claimants.iter().map(|work| (work.name.clone(), work.clone())));
             }
@@ -176,11 +207,20 @@ impl Claims {
         }
     }
 
+    /// The other works that hold an object of this one, each with whether it comes after this one: it decides about the
+    /// object later.
+    pub(super) fn others(&self, work: &HeldWork, object: &str) -> impl Iterator<Item = (&Arc<HeldWork>, bool)> {
+        let place = place(&work.name.namespace, object);
+        let own = rank(work, &place);
+        let holding = self.by_place.get(&place).map_or(&[][..], Vec::as_slice);
+        let others = holding.iter().filter(|other| other.name != work.name);
+        others.map(move |other| (other, rank(other, &place) > own))
+    }
+
     /// The work as it is to be in this mailbox: objects that an older work decides about are only created.
     pub fn settle(&self, cluster: &ClusterName, bundle: &Arc<Bundle>) -> Arc<Bundle> {
         let yields = |object: &str| {
-            let claimants = self.by_place.get(&place(cluster.as_str(), object));
-            let first = claimants.and_then(|works| works.first());
+            let first = self.by_place.get(&place(cluster.as_str(), object)).and_then(|works| works.first());
             first.is_some_and(|work| work.name.name != bundle.name)
         };
         let objects = bundle.objects().iter().enumerate();

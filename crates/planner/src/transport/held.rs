@@ -77,6 +77,7 @@ const APPLIED: &str = "Applied";
 impl From<Whole> for HeldWork {
     fn from(work: Whole) -> Self {
         let progress = progress(&work.status, work.metadata.generation);
+        let applied = applied(&work.status, &progress);
         let mut meta = work.metadata;
         let configs = work.spec.manifest_configs.unwrap_or_default();
         let mut take = |key: &str| meta.annotations.remove(key).unwrap_or_default();
@@ -86,7 +87,10 @@ impl From<Whole> for HeldWork {
             name: meta.object_name(),
             created: meta.creation_timestamp,
             wds: meta.labels.remove(WDS_LABEL).unwrap_or_default(),
-            objects: claims(&work.spec.workload.manifests.unwrap_or_default(), &configs),
+            objects: claims(&work.spec.workload.manifests.unwrap_or_default(), &configs, |group, kind, name| {
+                progress == Progress::Applied
+                    || applied.contains(&(group, kind, name.namespace.as_str(), name.name.as_str()))
+            }),
             binding: meta.labels.remove(BINDING_LABEL).unwrap_or_default(),
             deleting: meta.is_deleting(),
             uid: meta.uid,
@@ -116,7 +120,24 @@ fn progress(status: &ManifestWorkStatus, generation: i64) -> Progress {
     Progress::Failed(failed.min().unwrap_or_else(|| applied.message.clone()))
 }
 
+/// The manifests that are reported as applied, for the present content of the work: group, kind, namespace, name.
+fn applied<'a>(status: &'a ManifestWorkStatus, progress: &Progress) -> BTreeSet<(&'a str, &'a str, &'a str, &'a str)> {
+    if *progress == Progress::Waiting {
+        return BTreeSet::new();
+    }
+    let manifests = status.resource_status.manifests.iter();
+    let done = manifests.filter(|one| one.conditions.iter().any(|held| held.type_ == APPLIED && held.is_true()));
+    let metas = done.map(|one| &one.resource_meta);
+    metas.map(|meta| (meta.group.as_str(), meta.kind.as_str(), meta.namespace.as_str(), meta.name.as_str())).collect()
+}
+
 impl HeldWork {
+    /// Whether the cluster has reported that this object is applied, for the present content of the work, and the work is
+    /// not on its way out.
+    pub fn has_applied(&self, object: &str) -> bool {
+        !self.deleting && self.objects.iter().any(|claim| &*claim.object == object && claim.applied)
+    }
+
     /// The mailbox that it is in.
     pub fn cluster(&self) -> ClusterName {
         ClusterName::from(self.name.namespace.as_str())
@@ -130,7 +151,10 @@ impl HeldWork {
     /// Whether only what the cluster reports differs.
     pub fn asks_the_same(&self, other: &Self) -> bool {
         let (one, two) = (self, other);
-        one.objects == two.objects
+        let asked = |work: &Self| {
+            work.objects.iter().map(|claim| (claim.object.clone(), claim.only_created)).collect::<Vec<_>>()
+        };
+        asked(one) == asked(two)
             && (&one.uid, one.generation, &one.binding, &one.content, one.deleting)
                 == (&two.uid, two.generation, &two.binding, &two.content, two.deleting)
     }
@@ -221,10 +245,10 @@ impl Works {
         self.bindings.get(binding).map_or(0, |mailboxes| mailboxes.works.values().map(BTreeMap::len).sum())
     }
 
-    /// Whether a Binding has works that are not being deleted.
-    pub fn has_lasting(&self, binding: &str) -> bool {
+    /// Whether a Binding has works that are neither being deleted nor among those that are kept for now.
+    pub fn has_lasting(&self, binding: &str, kept: impl Fn(&HeldWork) -> bool) -> bool {
         let works = self.bindings.get(binding).into_iter().flat_map(|mailboxes| mailboxes.works.values());
-        works.flat_map(BTreeMap::values).any(|work| !work.deleting)
+        works.flat_map(BTreeMap::values).any(|work| !work.deleting && !kept(work))
     }
 
     /// The mailboxes in which a Binding has works.

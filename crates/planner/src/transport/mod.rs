@@ -9,13 +9,15 @@
 mod bundle;
 mod claims;
 mod handling;
+mod handover;
 mod held;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 pub use bundle::{Bundle, Bundles, Item, Limits, Origin, Packing, bundle, label_value};
-pub use claims::{Claimant, Claims, Contest, Standing, handled_differently, object_text, standing};
+pub use claims::{Claimant, Claims, Contest, Standing, handled_differently, object_text, read_object_text, standing};
 pub use handling::Handling;
+pub use handover::{Fate, is_kept, keeping, releases};
 pub use held::{HeldWork, Progress, Works};
 pub use plan::{Demand, FinalizerOp, Op, plan, plan_finalizer};

@@ -371,3 +371,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_update_keeps_what_has_to_wait() {
+    let limits = Limits { max_objects: 3, max_bytes: 1000 };
+    let first = bundle(&origin(), &items("a !b c"), &[], limits, &Packing::new());
+    let mut mailbox = Mailbox::default();
+    mailbox.reach(deliver(&first), "create 0");
+    let second = bundle(&origin(), &items("a=2 c"), &[], limits, &first.packing);
+    let kept: BTreeSet<Box<str>> = [" b".into()].into();
+    // The manifests of these tests have no namespace.
+    mailbox.0[0].0["spec"]["manifestConfigs"][0]["resourceIdentifier"]["namespace"] = json!("");
+    let (cluster, held) = ("edge".into(), mailbox.held());
+    let [op] = &plan(&cluster, deliver(&second), &held)[..] else { panic!("one update") };
+    assert_eq!(releases(op, &held), [" b".into()]);
+    assert!(!is_kept(op, &held[0], &kept));
+    let work = serde_json::from_value({
+        let mut work = mailbox.0[0].0.clone();
+        work["metadata"]["generation"] = json!(mailbox.0[0].1);
+        work
+    });
+    let keeping = keeping(op, &work.unwrap(), &kept).unwrap();
+    assert_eq!(releases(&keeping, &held), []);
+    mailbox.apply(&keeping);
+    let manifests = mailbox.0[0].0["spec"]["workload"]["manifests"].as_array().unwrap();
+    let contents: Vec<_> = manifests.iter().map(|manifest| manifest["data"].as_str().unwrap()).collect();
+    assert_eq!(contents, ["2", "1", "1"], "a as asked now, c, and b as it was");
+    assert_eq!(mailbox.0[0].0["spec"]["manifestConfigs"][0]["updateStrategy"]["type"], "CreateOnly");
+    // Until b may go, there is nothing to write; then it goes.
+    let held = mailbox.held();
+    let [op] = &plan(&cluster, deliver(&second), &held)[..] else { panic!("one update") };
+    assert!(is_kept(op, &held[0], &kept));
+    mailbox.reach(deliver(&second), "update 0");
+    assert_eq!(mailbox.0[0].0["spec"]["workload"]["manifests"].as_array().unwrap().len(), 2);
+}
