@@ -148,6 +148,11 @@ pub(crate) async fn run(agent: Arc<Agent>, shutdown: Shutdown) {
     );
 }
 
+/// Whether there is a work that was not there before, though one of that name may have been.
+fn is_another(before: Option<&Sent>, after: Option<&Sent>) -> bool {
+    after.is_some_and(|after| before.is_none_or(|before| before.metadata.uid != after.metadata.uid))
+}
+
 impl Works {
     /// Turns events of works into keys. Does not end.
     async fn follow(&self, reports: &Queue<seen::Subject>) {
@@ -155,7 +160,17 @@ impl Works {
         let mut applied = self.applied.subscribe();
         loop {
             tokio::select! {
-                change = sent.next() => self.queue.add(Key::Work(change.name.name)),
+                change = sent.next() => {
+                    let work = change.name.name;
+                    if is_another(change.before.as_deref(), change.after.as_deref()) {
+                        // A WorkStatus belongs to its work, and goes with it; this one may find its objects made already.
+                        let applied = self.applied.get(&self.applied_name(&work));
+                        for one in applied.iter().flat_map(|applied| &applied.status.applied_resources) {
+                            self.report(one, reports).await;
+                        }
+                    }
+                    self.queue.add(Key::Work(work));
+                }
                 change = applied.next() => {
                     if let (Some(held), None) = (&change.before, &change.after) {
                         self.owners.lock().remove(&held.metadata.uid);
@@ -408,5 +423,22 @@ impl Works {
             return Ok(Some(object));
         }
         Ok(self.agent.wec.find(resource, name).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_work_made_anew_is_another() {
+        let work = |uid: &str| Sent {
+            metadata: ObjectMeta { uid: uid.into(), ..ObjectMeta::default() },
+            spec: SentSpec::default(),
+            status: ManifestWorkStatus::default(),
+        };
+        let (one, two) = (work("1"), work("2"));
+        assert!(is_another(None, Some(&one)) && is_another(Some(&one), Some(&two)));
+        assert!(!is_another(Some(&one), Some(&one)) && !is_another(Some(&one), None) && !is_another(None, None));
     }
 }

@@ -1,7 +1,7 @@
 //! An ITS as a hub of Open Cluster Management: what becomes of clusters and of signing requests.
 
 use crate::world::{MANAGED_CLUSTERS, NAMESPACES, World, until};
-use api::cluster::{AVAILABLE, HUB_ACCEPTED, LEASES, MANAGED_CLUSTER_SETS, SIGNING_REQUESTS, agent_user};
+use api::cluster::{AVAILABLE, CLOCK_SYNCED, HUB_ACCEPTED, LEASES, MANAGED_CLUSTER_SETS, SIGNING_REQUESTS, agent_user};
 use api::work::MANIFEST_WORKS;
 use api::{Object, ObjectName, Resource, Timestamp};
 use apiserver::identity::Identity;
@@ -17,6 +17,7 @@ use planner::registration;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 const CLUSTER: &str = "c1";
 
@@ -26,6 +27,7 @@ struct Hub {
     its: Client,
     clock: Arc<Manual>,
     end: Shutdown,
+    running: Option<JoinHandle<()>>,
 }
 
 impl Drop for Hub {
@@ -39,16 +41,24 @@ impl Hub {
         let world = World::new(&["its1"]);
         let its = world.client("its1");
         let clock = Manual::at(world.clock.now());
-        let hub = Self { world, its, clock, end: Shutdown::new() };
+        let mut hub = Self { world, its, clock, end: Shutdown::new(), running: None };
         hub.start(trusted);
         hub.until(&MANAGED_CLUSTER_SETS, "global", "is there", |set| set.is_some()).await;
         hub
     }
 
-    fn start(&self, trusted: &[&str]) {
+    fn start(&mut self, trusted: &[&str]) {
+        self.end = Shutdown::new();
         let clock: SharedClock = self.clock.clone();
         let trusted = trusted.iter().map(|&user| user.to_owned()).collect();
-        tokio::spawn(hub::its::run(ItsConfig { its: self.its.clone(), clock, trusted }, self.end.clone()));
+        let config = ItsConfig { its: self.its.clone(), clock, trusted };
+        self.running = Some(tokio::spawn(hub::its::run(config, self.end.clone())));
+    }
+
+    /// Ends it, and waits until it writes nothing any more.
+    async fn stop(&mut self) {
+        self.end.cancel();
+        self.running.take().unwrap().await.unwrap();
     }
 
     #[track_caller]
@@ -91,6 +101,8 @@ impl Hub {
         self.until_cluster("is accepted", |cluster| condition(cluster, HUB_ACCEPTED) == Some("True")).await;
         self.say_available().await;
         self.until_cluster("has no taint", |cluster| cluster.pointer("/spec/taints").is_none()).await;
+        // The last thing that the hub has to say: it has seen the lease.
+        self.until_cluster("has its clock compared", |cluster| condition(cluster, CLOCK_SYNCED) == Some("True")).await;
     }
 
     async fn say_available(&self) {
@@ -282,9 +294,8 @@ async fn a_token_of_one_cluster_goes_once_the_cluster_is_heard() {
 async fn a_restart_of_the_hub_writes_nothing() {
     let mut hub = Hub::new(&[]).await;
     hub.member().await;
-    hub.end.cancel();
+    hub.stop().await;
     let before = hub.world.versions(&["its1"]);
-    hub.end = Shutdown::new();
     hub.start(&[]);
     // Another cluster shows that the hub has looked at everything.
     let other = registration::managed_cluster("c2");
