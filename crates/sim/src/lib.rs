@@ -5,6 +5,7 @@ pub mod history;
 mod link;
 pub mod oracle;
 mod random;
+pub mod restart;
 pub mod scenario;
 pub mod time;
 mod watchman;

@@ -25,6 +25,8 @@ pub(crate) struct Network {
     cuts: watch::Sender<u64>,
     /// Writes to leases: signs of life, which never end.
     beats: AtomicU64,
+    /// Requests that wrote ManifestWorks.
+    work_writes: AtomicU64,
 }
 
 struct State {
@@ -40,7 +42,12 @@ struct State {
 impl Network {
     pub(crate) fn new(random: Random) -> Arc<Self> {
         let state = State { random, apart: BTreeSet::new(), slow: BTreeMap::new(), losses: 0 };
-        Arc::new(Self { state: Mutex::new(state), cuts: watch::Sender::new(0), beats: AtomicU64::new(0) })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            cuts: watch::Sender::new(0),
+            beats: AtomicU64::new(0),
+            work_writes: AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn part(&self, process: &str, space: &str) {
@@ -71,6 +78,11 @@ impl Network {
 
     pub(crate) fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)
+    }
+
+    /// How many requests wrote ManifestWorks.
+    pub(crate) fn work_writes(&self) -> u64 {
+        self.work_writes.load(Ordering::Relaxed)
     }
 
     fn is_apart(&self, process: &str, space: &str) -> bool {
@@ -112,6 +124,9 @@ impl Transport for Link {
     fn send(&self, request: http::Request<Bytes>) -> BoxFuture<'_, Result<http::Response<Body>, TransportError>> {
         Box::pin(async move {
             let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let writes_work = request.method() != http::Method::GET
+                && request.uri().path().contains("/v1/namespaces/")
+                && request.uri().path().contains("/manifestworks");
             let beats = request.method() != http::Method::GET && request.uri().path().contains("/leases");
             tokio::time::sleep(self.network.delay(&self.process)).await;
             if self.life.is_cancelled() {
@@ -124,6 +139,9 @@ impl Transport for Link {
             let space = self.space.as_str().into();
             let handled = self.server.handle(&space, self.identity.clone(), Visibility::Appended, request);
             let response = handled.await;
+            if writes_work && response.status().is_success() {
+                self.network.work_writes.fetch_add(1, Ordering::Relaxed);
+            }
             if beats && self.server.store().head() != before {
                 self.network.beats.fetch_add(1, Ordering::Relaxed);
             }

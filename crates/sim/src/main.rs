@@ -20,6 +20,9 @@ struct Options {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Deliver OBJECTSxCLUSTERS and restart every process, which may write nothing.
+    #[arg(long, value_parser = size)]
+    restart: Option<(usize, usize)>,
     /// Play a scenario instead, `times` times: what fails now and then is in the order of things that no seed decides.
     #[arg(long)]
     scenario: Option<PathBuf>,
@@ -30,12 +33,20 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some((objects, clusters)) = options.restart {
+        return each("restart", 0..1, |_| sim::restart::play(objects, clusters));
+    }
     if let Some(path) = &options.scenario {
         let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         return each("scenario", 0..options.times, |_| sim::scenario::play(&text).map(|shown| shown.lines().count()));
     }
     each("histories", options.from..options.from + options.histories, sim::history::play)?;
     each("simulation", options.from..options.from + options.seeds, sim::chaos::play)
+}
+
+fn size(text: &str) -> Result<(usize, usize)> {
+    let (objects, clusters) = text.split_once('x').context("a size is OBJECTSxCLUSTERS, as in 1000x100")?;
+    Ok((objects.parse()?, clusters.parse()?))
 }
 
 #[allow(clippy::print_stdout)] // printing is its work

@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// What happens by itself in the space of a rest.
 const TICK: Duration = Duration::from_secs(3);
 
+/// How many keys that should not have been written are told.
+const WRITES_TOLD: usize = 5;
+
 /// What a WEC has of an object: its uid, and what tells contents apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Seen {
@@ -207,6 +210,22 @@ impl World {
     pub(crate) fn restart_all(&mut self) {
         self.processes.clear();
         self.start_all();
+    }
+
+    /// Ends and starts every process when all is at rest: nothing may be written but signs of life. Tells how many keys
+    /// there are in all spaces.
+    pub(crate) async fn restarts_silently(&mut self) -> Result<usize> {
+        let before = self.versions()?;
+        self.restart_all();
+        self.settle().await?;
+        let after = self.versions()?;
+        let differs = |key: &&String| before.get(*key) != after.get(*key);
+        let keys: BTreeSet<&String> = before.keys().chain(after.keys()).filter(differs).collect();
+        let told =
+            keys.iter().take(WRITES_TOLD).map(|key| format!("{key}: {:?} -> {:?}", before.get(*key), after.get(*key)));
+        let told: Vec<_> = told.collect();
+        ensure!(keys.is_empty(), "a restart of every process writes {} keys: {}", keys.len(), told.join("; "));
+        Ok(after.len())
     }
 
     /// All is well again.

@@ -114,6 +114,16 @@ pub(crate) struct Works {
     /// Works that need a kind or a namespace that is not there.
     waiting: Mutex<HashSet<String>>,
     queue: Queue<Key>,
+    /// What was said of works and their watch has not shown yet. Bounded by the works that there are.
+    said: Mutex<HashMap<String, Said>>,
+}
+
+/// The status that was last written to a work.
+struct Said {
+    uid: String,
+    /// The resourceVersion that it got.
+    version: u64,
+    status: ManifestWorkStatus,
 }
 
 /// Runs until `shutdown`, together with what reports statuses.
@@ -132,6 +142,7 @@ pub(crate) async fn run(agent: Arc<Agent>, shutdown: Shutdown) {
         owners: Mutex::default(),
         waiting: Mutex::default(),
         queue: Queue::new(),
+        said: Mutex::default(),
     });
     // Before both are known, a work that is missing could be taken for one that was withdrawn.
     let known = async { tokio::join!(works.sent.synced(), works.applied.synced()) };
@@ -146,6 +157,11 @@ pub(crate) async fn run(agent: Arc<Agent>, shutdown: Shutdown) {
         controller::run(works.clone(), works.queue.clone(), WORKERS, shutdown.clone()),
         seen::run(works.clone(), reports.clone(), shutdown.clone()),
     );
+}
+
+/// Whether what was said of a work is newer than what the watch shows of it.
+fn is_ahead(said: &Said, seen: &ObjectMeta) -> bool {
+    said.uid == seen.uid && seen.resource_version.parse::<u64>().is_ok_and(|seen| seen < said.version)
 }
 
 /// Whether there is a work that was not there before, though one of that name may have been.
@@ -283,6 +299,7 @@ impl Reconcile for Works {
             (Some(sent), applied) => self.apply(&sent, applied).await,
             (None, applied) => {
                 self.memory.forget(name);
+                self.said.lock().remove(name);
                 self.waiting.lock().remove(name);
                 match applied {
                     Some(applied) => self.evict(&applied).await,
@@ -309,7 +326,7 @@ impl Works {
         });
         let failed = outcomes.iter().find_map(|outcome| outcome.failure.clone());
         let generation = sent.metadata.generation;
-        let report = planner::apply::report(&sent.status, &outcomes, generation, self.agent.clock.now());
+        let report = planner::apply::report(&self.last_status(sent), &outcomes, generation, self.agent.clock.now());
         let record = self.record(&applied, &outcomes, &owner.uid);
         // A work that nothing holds must not look done: deleted now, it would leave its objects behind.
         let say = async {
@@ -318,9 +335,13 @@ impl Works {
                 return Ok(());
             }
             let patch = Patch::Merge(json!({"metadata": {"uid": sent.metadata.uid}, "status": report.status}));
-            match self.agent.hub.patch_status::<Value>(&MANIFEST_WORKS, &name, &patch).await {
+            match self.agent.hub.patch_status::<PartialObject>(&MANIFEST_WORKS, &name, &patch).await {
+                Ok(written) => {
+                    self.note_said(&written.metadata, report.status.clone());
+                    Ok(())
+                }
                 Err(error) if !error.is_not_found() => Err(Error::from(error)),
-                _ => Ok(()),
+                Err(_) => Ok(()),
             }
         };
         let (recorded, said) = tokio::join!(record, say);
@@ -329,6 +350,27 @@ impl Works {
             Some(why) => Err(Error::Later(why)),
             None if !recorded? => Err(Error::Later("waiting for withdrawn objects to go".into())),
             None => Ok(Action::AwaitChange),
+        }
+    }
+
+    /// The status that a work has, as far as is known: the agent's own last write counts until the watch shows it.
+    fn last_status(&self, sent: &Sent) -> ManifestWorkStatus {
+        let mut said = self.said.lock();
+        match said.get(&sent.metadata.name) {
+            Some(last) if is_ahead(last, &sent.metadata) => last.status.clone(),
+            Some(_) => {
+                said.remove(&sent.metadata.name);
+                sent.status.clone()
+            }
+            None => sent.status.clone(),
+        }
+    }
+
+    fn note_said(&self, written: &ObjectMeta, status: ManifestWorkStatus) {
+        // A server whose versions are no numbers is asked to write the same twice.
+        if let Ok(version) = written.resource_version.parse() {
+            let said = Said { uid: written.uid.clone(), version, status };
+            self.said.lock().insert(written.name.clone(), said);
         }
     }
 
@@ -429,6 +471,21 @@ impl Works {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_said_counts_until_the_watch_shows_it() {
+        let said = Said { uid: "u".into(), version: 10, status: ManifestWorkStatus::default() };
+        let seen = |uid: &str, version: &str| ObjectMeta {
+            uid: uid.into(),
+            resource_version: version.into(),
+            ..ObjectMeta::default()
+        };
+        for (uid, version, ahead) in
+            [("u", "9", true), ("u", "10", false), ("u", "11", false), ("v", "9", false), ("u", "x", false)]
+        {
+            assert_eq!(is_ahead(&said, &seen(uid, version)), ahead, "{uid} {version}");
+        }
+    }
 
     #[test]
     fn a_work_made_anew_is_another() {
