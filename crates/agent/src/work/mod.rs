@@ -327,11 +327,11 @@ impl Works {
         let failed = outcomes.iter().find_map(|outcome| outcome.failure.clone());
         let generation = sent.metadata.generation;
         let report = planner::apply::report(&self.last_status(sent), &outcomes, generation, self.agent.clock.now());
-        let record = self.record(&applied, &outcomes, &owner.uid);
-        // A work that nothing holds must not look done: deleted now, it would leave its objects behind.
+        // A work that nothing holds must not look done, here or there: it may be gone, and then so is what was made for it.
+        let is_held = matches!(held, Ok(true));
+        let record = async { if is_held { self.record(&applied, &outcomes, &owner.uid).await } else { Ok(true) } };
         let say = async {
-            held?;
-            if !report.changed {
+            if !held? || !report.changed {
                 return Ok(());
             }
             let patch = Patch::Merge(json!({"metadata": {"uid": sent.metadata.uid}, "status": report.status}));
@@ -395,18 +395,19 @@ impl Works {
         Ok((applied, owner, results))
     }
 
-    /// Holds the work in the hub until the cluster is rid of it.
-    async fn hold(&self, sent: &Sent) -> Result<()> {
+    /// Holds the work in the hub until the cluster is rid of it. Says whether it is held: one that was deleted meanwhile is
+    /// not, and its event comes.
+    async fn hold(&self, sent: &Sent) -> Result<bool> {
         if sent.metadata.has_finalizer(WORK_CLEANUP_FINALIZER) {
-            return Ok(());
+            return Ok(true);
         }
         let mut finalizers: Vec<&str> = sent.metadata.finalizers.iter().map(String::as_str).collect();
         finalizers.push(WORK_CLEANUP_FINALIZER);
         let patch = Patch::finalizers(&finalizers, &sent.metadata.resource_version);
         match self.agent.hub.patch::<Value>(&MANIFEST_WORKS, &sent.metadata.object_name(), &patch).await {
-            // Deleted meanwhile: the event comes.
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -21,6 +21,13 @@ const AT_ONCE: usize = 16;
 /// Resources whose objects may stay after a delete though they show no finalizer.
 const LINGERING: [&str; 2] = ["namespaces", "pods"];
 
+/// Whether the work was gone before this agent held it in the hub: then somebody deleted it right after it was made, and the
+/// hub has lost nothing. What is applied is recorded only when the work is held; what was made and not recorded goes with its
+/// owner.
+const fn was_never_held(applied: &AppliedManifestWork) -> bool {
+    applied.status.applied_resources.is_empty()
+}
+
 impl Works {
     /// Records what is in the cluster, and withdraws what no manifest asks for any more. Says whether all of that is
     /// gone.
@@ -169,6 +176,10 @@ impl Works {
         let foreign = applied.spec.hub_hash != self.agent.hub_hash;
         if !foreign && self.agent.hub.find::<Object>(&MANIFEST_WORKS, &self.sent_name(work)).await?.is_some() {
             return Ok(Action::AwaitChange); // the watch is behind
+        }
+        if !foreign && was_never_held(applied) {
+            self.rid(applied, &|_| false).await?;
+            return Ok(Action::AwaitChange);
         }
         let now = self.agent.clock.now();
         let Some(since) = applied.status.eviction_start_time else {
