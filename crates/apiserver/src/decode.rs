@@ -91,6 +91,22 @@ pub(crate) fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<De
     Err(Status::bad_request(message).into())
 }
 
+/// Reads the JSON document that a webhook or an issuer of tokens has answered.
+///
+/// # Errors
+/// What is wrong with it, in the stock server's words: what is no JSON, it reads as YAML.
+pub(crate) fn document(bytes: &[u8]) -> Result<Value, String> {
+    let why = match serde_json::from_slice::<Value>(bytes) {
+        Ok(value) if value.is_object() => return Ok(value),
+        Ok(value) => no_object(&value, TYPE_META),
+        Err(error) => match yaml(bytes) {
+            Ok(decoded) if !decoded.value.is_object() => no_object(&decoded.value, TYPE_META),
+            _ => syntax::problem(bytes).unwrap_or_else(|| error.to_string()),
+        },
+    };
+    Err(format!("couldn't get version/kind; json parse error: {why}"))
+}
+
 /// Reads options in the body of a request.
 pub(crate) fn options(headers: &HeaderMap, bytes: &[u8]) -> Result<Decoded> {
     body(headers, bytes)?.map_err(|why| Status::bad_request(why).into())

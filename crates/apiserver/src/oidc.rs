@@ -3,7 +3,7 @@
 //! reads from a file. A change of it holds at once.
 //!
 //! The keys of an issuer are fetched when its first token comes, and again when a token names a key that is not known:
-//! never more often than every ten seconds, whoever sends what.
+//! after a token that this did not help, not for ten seconds, whoever sends what.
 
 use crate::admission::webhooks::Hooks;
 use crate::header::Header;
@@ -14,6 +14,7 @@ use crate::{Store, decode};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use machinery::authentication::{self, Issuer};
+use p521::ecdsa::signature::Verifier;
 use parking_lot::Mutex;
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde_json::Value;
@@ -27,7 +28,7 @@ const FIELD: &str = "config.yaml";
 
 /// How long an issuer may take to answer, in seconds.
 const SECONDS_MAX: u64 = 10;
-/// Seconds before an issuer is asked for its keys again.
+/// Seconds before an issuer is asked for its keys again that were of no use.
 const PAUSE_SECONDS: i64 = 10;
 /// Seconds after which keys are fetched anew: one that was withdrawn is good for no longer.
 const KEPT_SECONDS: i64 = 600;
@@ -35,6 +36,9 @@ const KEPT_SECONDS: i64 = 600;
 const KEYS_MAX: usize = 64;
 /// The longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
+/// What a token may be signed by.
+const ALGORITHMS: [&str; 9] = ["ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
 
 /// The issuers that a space trusts.
 #[derive(Default)]
@@ -53,6 +57,8 @@ struct Trusted {
 struct Keys {
     /// When they were last asked for, in seconds.
     asked: Option<i64>,
+    /// When they were last asked for without finding the key of a token.
+    in_vain: Option<i64>,
     keys: Vec<PublicKey>,
     /// Why they could not be had.
     failed: Option<String>,
@@ -92,6 +98,7 @@ impl PublicKey {
                 let (algorithm, size) = match curve {
                     "P-256" => ("ES256", 32),
                     "P-384" => ("ES384", 48),
+                    "P-521" => ("ES512", 66),
                     _ => return None,
                 };
                 let (x, y) = (bytes("x")?, bytes("y")?);
@@ -124,6 +131,11 @@ impl PublicKey {
             Material::Curve { algorithm: "ES384", point } => {
                 UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point).verify(text, signature).is_ok()
             }
+            Material::Curve { algorithm: "ES512", point } => {
+                let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(point);
+                let signature = p521::ecdsa::Signature::from_slice(signature);
+                key.is_ok_and(|key| signature.is_ok_and(|signature| key.verify(text, &signature).is_ok()))
+            }
             Material::Curve { point, .. } => {
                 UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point).verify(text, signature).is_ok()
             }
@@ -143,15 +155,23 @@ impl Trusted {
             let fits = |key: &&PublicKey| wanted.is_none_or(|wanted| key.id == wanted);
             keys.keys.iter().filter(fits).any(|key| key.has_signed(algorithm, text.as_bytes(), &signature))
         };
+        if !ALGORITHMS.contains(&algorithm) {
+            let known = ALGORITHMS.map(|known| format!("{known:?}")).join(" ");
+            return Err(format!(
+                "oidc: verify token: oidc: id token signed with unsupported algorithm, expected [{known}] got {algorithm:?}"
+            ));
+        }
         let age = keys.asked.map(|asked| now - asked);
         let is_fresh = age.is_some_and(|age| (0..KEPT_SECONDS).contains(&age));
         if is_fresh && good(&keys) {
             return Ok(());
         }
-        if age.is_none_or(|age| !(0..PAUSE_SECONDS).contains(&age)) {
+        if keys.in_vain.is_none_or(|in_vain| !(0..PAUSE_SECONDS).contains(&(now - in_vain))) {
+            // Until it turns out that this was of use, nobody asks again.
+            keys.in_vain = Some(now);
             keys.asked = Some(now);
             match self.fetch(hooks).await {
-                Ok(fetched) => *keys = Keys { asked: Some(now), keys: fetched, failed: None },
+                Ok(fetched) => *keys = Keys { keys: fetched, failed: None, ..*keys },
                 Err(why) => {
                     tracing::warn!(issuer = %self.issuer.url, %why, "the keys of an issuer cannot be had");
                     keys.failed = Some(why);
@@ -161,9 +181,12 @@ impl Trusted {
                 }
             }
         }
+        if good(&keys) {
+            keys.in_vain = None;
+            return Ok(());
+        }
         match &keys.failed {
-            _ if good(&keys) => Ok(()),
-            Some(why) => Err(format!("oidc: verify token: fetching keys {why}")),
+            Some(why) => Err(format!("oidc: verify token: failed to verify signature: fetching keys {why}")),
             None => Err("oidc: verify token: failed to verify signature: failed to verify id token signature".into()),
         }
     }
@@ -215,8 +238,8 @@ fn read(entry: &store::Entry<Header>) -> Result<Vec<Issuer>, String> {
     authentication::issuers(&decode::yaml(&bytes)?.value)
 }
 
-/// Who holds a token of an issuer that the space trusts, and its audiences among those wanted; `None` if it is of no
-/// such issuer.
+/// Who holds a token of an issuer that the space trusts; `None` if it is of no such issuer, or the space is none of the
+/// audiences that are wanted: such a token is for the space, and for nobody else.
 pub(crate) async fn identity(
     server: &Server,
     space: &Arc<Space>,
@@ -224,13 +247,14 @@ pub(crate) async fn identity(
     audiences: &[String],
 ) -> Option<Result<(Identity, Vec<String>), String>> {
     let trusted = space.trust.current(server.store(), space)?;
-    if token.len() > TOKEN_BYTES_MAX {
+    let ours = audiences.is_empty() || audiences.contains(&space.issuer);
+    if !ours || token.len() > TOKEN_BYTES_MAX {
         return None;
     }
     let (head, claims) = authentication::unverified(token, |part| URL_SAFE_NO_PAD.decode(part).ok())?;
     let claimed = claims["iss"].as_str()?;
     let trusted = trusted.iter().find(|trusted| trusted.issuer.url == claimed)?;
-    Some(verified(server, space, trusted, token, (&head, &claims), audiences).await)
+    Some(verified(server, space, trusted, token, (&head, &claims)).await)
 }
 
 async fn verified(
@@ -239,24 +263,14 @@ async fn verified(
     trusted: &Trusted,
     token: &str,
     (head, claims): (&Value, &Value),
-    audiences: &[String],
 ) -> Result<(Identity, Vec<String>), String> {
     let now = server.now().seconds();
     let claims = claims.as_object().ok_or("oidc: malformed jwt")?;
     // What is refused anyway costs no fetch.
     let user = trusted.issuer.user(claims, now)?;
     trusted.has_signed(&space.hooks, now, token, head).await?;
-    let audiences = if audiences.is_empty() {
-        vec![space.issuer.clone()]
-    } else {
-        let good: Vec<String> = user.audiences.into_iter().filter(|held| audiences.contains(held)).collect();
-        if good.is_empty() {
-            return Err("oidc: the token is for none of the audiences".into());
-        }
-        good
-    };
     let mut identity = Identity::authenticated(user.name, user.groups);
     identity.uid = user.uid;
     identity.extra = user.extra;
-    Ok((identity, audiences))
+    Ok((identity, vec![space.issuer.clone()]))
 }

@@ -56,10 +56,15 @@ fn only_read(words: &[&str]) -> bool {
 }
 
 /// Whether any kind of the group is served.
-pub(crate) fn serves_group(server: &Server, space: &Space, group: &str) -> bool {
+fn serves_group(server: &Server, space: &Space, group: &str) -> bool {
     let custom = space.customs(server.store());
     let mut kinds = builtin::kinds().iter().map(|row| &row.served).chain(custom.kinds().map(|kind| &kind.served));
     kinds.any(|kind| kind.group == group)
+}
+
+/// Whether a group has built-in kinds: of others, a stock server says that there is no such page.
+pub(crate) fn is_built_in(group: &str) -> bool {
+    builtin::kinds().iter().any(|row| row.served.group == group)
 }
 
 /// A document that others may keep for an hour.

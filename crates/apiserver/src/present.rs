@@ -4,7 +4,7 @@
 use crate::builtin::transcoder;
 use crate::call::Call;
 use crate::convert::convert as convert_builtin;
-use crate::crd::convert;
+use crate::crd::{Custom, convert};
 use crate::negotiate::{Accepted, Encoding, Form};
 use crate::registry::Kind;
 use crate::respond::{self, Body, Result};
@@ -111,7 +111,9 @@ pub(crate) fn needs_work(kind: &Kind, entry: &Entry) -> bool {
     let same = lead
         .and_then(|rest| rest.strip_prefix(kind.api_version.as_bytes()))
         .is_some_and(|rest| rest.first() == Some(&b'"'));
-    !same || kind.custom.as_ref().is_some_and(|custom| entry.modified < custom.since)
+    // What a webhook converts has been brought up with the conversion, each at the version that it was stored in.
+    let brought_up = |custom: &Custom| custom.conversion.is_some() || entry.modified >= custom.since;
+    !same || !kind.custom.as_ref().is_none_or(brought_up)
 }
 
 /// What follows the value of `apiVersion`.

@@ -393,7 +393,7 @@ impl Server {
         };
         let (target, kind, verb) = match asked {
             Asked::Path(path) => return paths::answer(self, &space, &path, &head, &query).await,
-            Asked::Resource(target, None) if !paths::serves_group(self, &space, &target.group) => {
+            Asked::Resource(target, None) if !paths::is_built_in(&target.group) => {
                 return Ok(respond::no_such_path());
             }
             Asked::Resource(_, None) => return Err(respond::no_such_resource()),

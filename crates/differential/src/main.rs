@@ -8,6 +8,7 @@ mod kinds;
 mod known;
 mod normalise;
 mod ours;
+mod peers;
 mod play;
 mod process;
 mod protobuf;
@@ -22,6 +23,7 @@ use document::Variables;
 use kinds::{Kind, Minimal};
 use known::{Known, UNEXAMINED};
 use ours::Ours;
+use peers::Peers;
 use play::Outcome;
 use script::Script;
 use server::As;
@@ -98,7 +100,8 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         return play_scripts(arguments).await;
     }
     let folder = tempfile::tempdir()?;
-    let (mut stock, mut ours) = start(arguments, folder.path()).await?;
+    let peers = Peers::start().await?;
+    let (mut stock, mut ours) = start(arguments, folder.path(), &peers).await?;
     ours.make_cluster()?;
     if arguments.serve {
         clients::serve(&mut stock, &mut ours).await?;
@@ -108,13 +111,14 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     clients::play_all(&arguments.clients, &arguments.only, known, table, &mut stock, &mut ours).await
 }
 
-/// Starts both servers, with everything that they keep in a folder.
-async fn start(arguments: &Arguments, folder: &Path) -> Result<(Stock, Ours)> {
+/// Starts both servers, with everything that they keep in a folder. Both trust the issuers of `peers`.
+async fn start(arguments: &Arguments, folder: &Path, peers: &Peers) -> Result<(Stock, Ours)> {
     let [stock_folder, our_folder] = ["stock", "ours"].map(|name| folder.join(name));
     fs::create_dir_all(&stock_folder)?;
     fs::create_dir_all(&our_folder)?;
-    let ours = Ours::start(&arguments.programs, &our_folder).await.context("our server")?;
-    let stock = Stock::start(&arguments.stock, &stock_folder).await.context("the stock server")?;
+    let trusted = peers.authentication();
+    let ours = Ours::start(&arguments.programs, &our_folder, &trusted).await.context("our server")?;
+    let stock = Stock::start(&arguments.stock, &stock_folder, &trusted).await.context("the stock server")?;
     eprintln!("differential: ours is process {}, the stock server is {:?}", ours.id(), stock.ids());
     Ok((stock, ours))
 }
@@ -175,10 +179,11 @@ async fn play_all(
     wanted: &impl Fn(&str) -> bool,
 ) -> Result<Vec<Outcome>> {
     let folder = tempfile::tempdir()?;
-    let (stock, ours) = start(arguments, folder.path()).await?;
+    let peers = Peers::start().await?;
+    let (stock, ours) = start(arguments, folder.path(), &peers).await?;
     let servers = [&stock.server, &ours.server];
     let played = async |script: &Script, variables: &Variables, namespace: &str| -> Result<Vec<Outcome>> {
-        let new = play::play(script, variables, servers, namespace).await.context(script.name.clone())?;
+        let new = play::play(script, variables, servers, &peers, namespace).await.context(script.name.clone())?;
         if arguments.verbose {
             eprint!("{}", report::steps(&new));
         }

@@ -13,7 +13,7 @@ pub(crate) struct Place {
     pub(crate) prefix: String,
 }
 
-static PATTERNS: LazyLock<[(Regex, &'static str); 12]> = LazyLock::new(|| {
+static PATTERNS: LazyLock<[(Regex, &'static str); 13]> = LazyLock::new(|| {
     let pattern = |text| Regex::new(text).expect("the patterns are constants");
     [
         (pattern(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"), "<jwt>"),
@@ -21,6 +21,7 @@ static PATTERNS: LazyLock<[(Regex, &'static str); 12]> = LazyLock::new(|| {
         (pattern(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<uid>"),
         (pattern(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"), "<microtime>"),
         (pattern(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"), "<time>"),
+        (pattern(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2} [0-9:]{8}(\.[0-9]+)? \+0000 UTC( m=\+[0-9.]+)?"), "<time in Go>"),
         (pattern(r"hash=[0-9A-Za-z]+"), "hash=<hash>"),
         (pattern(r"\b10\.96\.[0-9]{1,3}\.[0-9]{1,3}\b"), "<cluster IP>"),
         (pattern(r"\bkube-api-access-[a-z0-9]{5}\b"), "kube-api-access-<suffix>"),

@@ -1,9 +1,10 @@
 //! A space of ours: the server's program with a data folder of its own, and a plain space made in it.
 
 use crate::process::{Process, free_ports};
-use crate::server::Server;
+use crate::server::{As, Server};
 use anyhow::{Context, Result, bail};
 use client::kubeconfig;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,12 +68,26 @@ impl Place {
     }
 }
 
+/// Tells a space which issuers of tokens it is to trust: `docs/authentication.md`.
+async fn trust(server: &Server, trusted: &Value) -> Result<()> {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "authentication-config"},
+        "stringData": {"config.yaml": trusted.to_string()}});
+    let path = "/api/v1/namespaces/kube-system/secrets";
+    let headers = [("Content-Type".to_owned(), "application/json".to_owned())];
+    let made = server.ask("POST", path, &headers, secret.to_string().into_bytes(), As::Admin, None).await?.answer;
+    if made.status != 201 {
+        bail!("the issuers of tokens: {}", made.body);
+    }
+    Ok(())
+}
+
 impl Ours {
-    /// Starts `kubestellar` of the folder `programs` with everything that it keeps in `folder`, and makes a space.
+    /// Starts `kubestellar` of the folder `programs` with everything that it keeps in `folder`, and makes a space that has
+    /// `trusted` for its `AuthenticationConfiguration`.
     ///
     /// # Errors
     /// If it cannot be started, ends, or is not ready in time.
-    pub(crate) async fn start(programs: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) async fn start(programs: &Path, folder: &Path, trusted: &Value) -> Result<Self> {
         let [port] = free_ports()?;
         let place = Place { programs: programs.to_owned(), folder: folder.to_owned(), port };
         let process = place.serve().await?;
@@ -81,7 +96,9 @@ impl Ours {
         place.kflex(&["ctx", "--set-current-for-hosting", "--chatty-status=false"])?;
         place.kflex(&["create", "ws", "--type", "k8s", "--chatty-status=false"])?;
         let endpoint = kubeconfig::read(std::slice::from_ref(&config))?.endpoint(Some("ws"))?;
-        Ok(Self { server: Server::new(endpoint)?, kubeconfig: config, process: Some(process), place })
+        let server = Server::new(endpoint)?;
+        trust(&server, trusted).await?;
+        Ok(Self { server, kubeconfig: config, process: Some(process), place })
     }
 
     /// Makes a simulated cluster beside the space: context `wec` of the kubeconfig, whose current context stays.

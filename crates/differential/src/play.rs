@@ -3,9 +3,11 @@
 use crate::compare::{Answer, Difference, compare, covers};
 use crate::document::{Variables, bytes, fill};
 use crate::normalise::{Place, normalise};
+use crate::peers::Peers;
+use crate::peers::issuer::Issuers;
 use crate::script::{Capture, Script, Source, Step, Until};
 use crate::server::{As, Raw, Server, Stream};
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clock::Stopwatch;
@@ -37,6 +39,7 @@ struct Side<'a> {
     streams: BTreeMap<String, Stream>,
     /// Keys that the script made.
     keys: BTreeMap<String, pki::PrivateKey>,
+    issuers: &'a Issuers,
 }
 
 /// Plays a script in a namespace of its own, which is made on both servers.
@@ -47,12 +50,14 @@ pub(crate) async fn play(
     script: &Script,
     variables: &Variables,
     servers: [&Server; 2],
+    peers: &Peers,
     namespace: &str,
 ) -> Result<Vec<Outcome>> {
     let side = |server| {
         let mut variables = variables.clone();
+        variables.extend(peers.variables());
         variables.insert("ns".to_owned(), json!(namespace));
-        Side { server, variables, streams: BTreeMap::new(), keys: BTreeMap::new() }
+        Side { server, variables, streams: BTreeMap::new(), keys: BTreeMap::new(), issuers: &peers.issuers }
     };
     let mut sides = servers.map(side);
     let [stock, ours] = &mut sides;
@@ -150,6 +155,14 @@ impl Side<'_> {
             self.make_key(&path)?;
             return Ok(Raw { answer: Answer::default(), headers: http::HeaderMap::new() });
         }
+        if step.method == "TOKEN" {
+            self.make_token(&path, step)?;
+            return Ok(Raw { answer: Answer::default(), headers: http::HeaderMap::new() });
+        }
+        if step.method == "TURN" {
+            self.issuers.turn(path.parse().map_err(|_| anyhow!("{path:?} is not the number of a key"))?);
+            return Ok(Raw { answer: Answer::default(), headers: http::HeaderMap::new() });
+        }
         if step.method == "READ" {
             let stream = self.streams.get_mut(&path).ok_or_else(|| anyhow!("no watch named {path:?} is open"))?;
             let events = Some(stream.events(step.events.unwrap_or(usize::MAX), false).await?);
@@ -195,6 +208,19 @@ impl Side<'_> {
         let request = pki::new_request(&key, &subject, &hosts)?;
         self.variables.insert(name.clone(), json!(STANDARD.encode(request)));
         self.keys.insert(name, key);
+        Ok(())
+    }
+
+    /// `NAME ISSUER KEY/ALGORITHM [ID]`: sets `$NAME` to a token with the claims of the body.
+    fn make_token(&mut self, text: &str, step: &Step) -> Result<()> {
+        let (name, order) = text.split_once(' ').ok_or_else(|| anyhow!("TOKEN NAME ISSUER KEY/ALGORITHM"))?;
+        let claims = match &step.body {
+            Some(body) => bytes(body, &self.variables).map_err(|why| anyhow!("{:?}: {why}", step.name))?.0,
+            None => b"{}".to_vec(),
+        };
+        let claims: Value = serde_json::from_slice(&claims).with_context(|| format!("{:?}: claims", step.name))?;
+        let token = self.issuers.token(order, &claims).with_context(|| format!("{:?}", step.name))?;
+        self.variables.insert(name.to_owned(), json!(token));
         Ok(())
     }
 

@@ -12,8 +12,9 @@
 //!
 //! A body is sent as it is written, as YAML unless a header says otherwise. A body whose first line is `@NAME` is a
 //! document that was captured before (or `@minimal`: the kind's smallest object), sent as JSON after the lines that
-//! follow it: `set /pointer JSON` and `remove /pointer`; `@base64 TEXT` is bytes. Lines that begin with `%` say what to
-//! do with the answer:
+//! follow it: `set /pointer JSON` and `remove /pointer`; `@base64 TEXT` is bytes. `$peers` is where the webhooks are that
+//! `peers` serves, `$authority` their authority, `$stranger` another. Lines that begin with `%` say what to do with the
+//! answer:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -29,6 +30,8 @@
 //! | `% stock N` | the stock server must answer with this status code, or the script does not say what it means |
 //! | `% anonymous` | sends no credentials but those of the step's headers (`Authorization: Bearer $token`) |
 //! | request line `KEY NAME USER/GROUP/... HOST...` | makes a key; `$NAME` is its signing request, base64 of PEM |
+//! | request line `TOKEN NAME ISSUER KEY/ALGORITHM ID` | makes a token of one of our issuers; the body is its claims (`peers::issuer`) |
+//! | request line `TURN N` | the issuer `turning` signs with its key number N from now on |
 //! | `% certificate NAME VARIABLE` | shows the certificate in `$VARIABLE` (base64 of PEM) with the key of that name |
 //! | `% repeat A..B` | the step, for each `$i` from A to B |
 //! | `% when CONDITION` | in scripts for each kind: `namespaced`, `cluster`, `verb V`, `subresource S`, `group G`, `not ...` |
@@ -115,7 +118,8 @@ pub(crate) enum Until {
     Present { pointer: String },
 }
 
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "READ", "KEY"];
+const METHODS: [&str; 11] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "READ", "KEY", "TOKEN", "TURN"];
 
 /// Reads a script.
 ///

@@ -4,6 +4,7 @@ use crate::process::{Process, free_ports};
 use crate::server::{As, Server};
 use anyhow::{Context, Result, bail};
 use client::{Credential, Endpoint};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,10 +39,11 @@ const API_SERVER: usize = 1;
 
 impl Stock {
     /// Starts the programs of `programs` with their data, certificates and logs in `folder`, and waits until they are ready.
+    /// `trusted` is the `AuthenticationConfiguration`.
     ///
     /// # Errors
     /// If one cannot be started, or ends, or is not ready in time.
-    pub(crate) async fn start(programs: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) async fn start(programs: &Path, folder: &Path, trusted: &Value) -> Result<Self> {
         let [etcd, peer, secure, manager] = free_ports()?;
         let files = Files::write(folder, secure)?;
         let mut processes = Vec::new();
@@ -61,6 +63,9 @@ impl Stock {
         command.args(["--authorization-mode", "RBAC", "--endpoint-reconciler-type", "none"]);
         command.args(["--service-account-issuer", "https://kubernetes.default.svc", "--enable-bootstrap-token-auth"]);
         command.arg("--cert-dir").arg(folder.join("certificates"));
+        let authentication = folder.join("authentication.json");
+        fs::write(&authentication, trusted.to_string()).with_context(|| authentication.display().to_string())?;
+        command.arg("--authentication-config").arg(authentication);
         for (flag, file) in [
             ("--tls-cert-file", "server.crt"),
             ("--tls-private-key-file", "server.key"),

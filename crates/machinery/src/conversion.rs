@@ -88,6 +88,8 @@ pub fn converted(
 
 /// What is wrong with one object of an answer.
 enum Bad {
+    /// It is no object of the API at all.
+    Unreadable(String),
     /// It is another object, or none.
     Object(String),
     /// It is of another version or kind.
@@ -99,6 +101,10 @@ impl Bad {
     fn at(self, kind: &str, index: usize, several: bool) -> String {
         let place = if several { format!(" at index {index}") } else { String::new() };
         match self {
+            Self::Unreadable(why) if !several => why,
+            Self::Unreadable(why) => {
+                format!("conversion webhook for {kind} returned invalid converted object{place}: {why}")
+            }
             Self::Object(why) if several => {
                 format!("conversion webhook for {kind} returned invalid converted object{place}: {why}")
             }
@@ -120,6 +126,13 @@ fn answered<'a>(answer: &'a Value, version: &str, uid: &str) -> Result<&'a [Valu
     let v1 = version == "v1";
     let (kind, group_version) = (text(&answer["kind"]), text(&answer["apiVersion"]));
     let wanted = "apiextensions.k8s.io/v1";
+    let known = ["apiextensions.k8s.io/v1", "apiextensions.k8s.io/v1beta1"];
+    if !kind.is_empty() && !group_version.is_empty() && (kind != "ConversionReview" || !known.contains(&group_version))
+    {
+        return Err(format!(
+            "no kind {kind:?} is registered for version {group_version:?} in scheme \"pkg/runtime/scheme.go:111\""
+        ));
+    }
     if v1 && (kind != "ConversionReview" || group_version != wanted) {
         return Err(format!(
             "expected webhook response of {wanted}, Kind=ConversionReview, got {group_version}, Kind={kind}"
@@ -142,8 +155,19 @@ fn answered<'a>(answer: &'a Value, version: &str, uid: &str) -> Result<&'a [Valu
 /// A converted object with the metadata of the original, but for labels and annotations.
 fn taken_in(object: &Value, original: &Object, desired: &str) -> Result<Object, Bad> {
     let Value::Object(fields) = object else {
-        return Err(Bad::Kind(format!("invalid groupVersion (expected {desired}, received )")));
+        let found = match object {
+            Value::Null => return Err(Bad::Unreadable("Object 'Kind' is missing in 'null'".into())),
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            _ => "array",
+        };
+        let why = format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}");
+        return Err(Bad::Unreadable(why));
     };
+    if fields.get("kind").and_then(Value::as_str).unwrap_or_default().is_empty() {
+        return Err(Bad::Unreadable(format!("Object 'Kind' is missing in '{object}'")));
+    }
     let mut out = Object(fields.clone());
     if out.api_version() != desired {
         let why = format!("invalid groupVersion (expected {desired}, received {})", out.api_version());

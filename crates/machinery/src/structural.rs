@@ -6,6 +6,8 @@ use crate::field::{self, Path, at, flag_at, list_at, object_at, objects_at, text
 use crate::name;
 use crate::validation::client_config;
 use api::{Cause, Object};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -52,9 +54,36 @@ pub fn validate_crd_update(crd: &Object, old: &Object) -> Vec<Cause> {
             out.push(Cause { field: path.into(), ..cause });
         }
     }
+    if established && let Some(cause) = authorities(&crd.0) {
+        let was_wrong = !text_at(&old.0, AUTHORITIES).is_empty() && authorities(&old.0).is_some();
+        out.extend((!was_wrong).then_some(cause));
+    }
     out.extend(approval(&crd.0).err().filter(|cause| approval(&old.0).as_ref() != Err(cause)));
     stored_versions(&crd.0, &mut out);
     out
+}
+
+const AUTHORITIES: &str = "spec.conversion.webhook.clientConfig.caBundle";
+
+/// What is wrong with the authorities of the webhook of a definition, if it has any.
+fn authorities(crd: &Fields) -> Option<Cause> {
+    let bundle = text_at(crd, AUTHORITIES);
+    if bundle.is_empty() || text_at(crd, "spec.conversion.strategy") != "Webhook" {
+        return None;
+    }
+    let decoded = STANDARD.decode(bundle).unwrap_or_default();
+    let text = String::from_utf8_lossy(&decoded);
+    let block = text.split("-----BEGIN CERTIFICATE-----").nth(1);
+    let block = block.and_then(|rest| rest.split_once("-----END CERTIFICATE-----")).map(|(inside, _)| inside);
+    let inside: Option<String> = block.map(|inside| inside.split_whitespace().collect());
+    if inside.is_some_and(|inside| STANDARD.decode(inside).is_ok()) {
+        return None;
+    }
+    let (spec, conversion) = (Path::ROOT.field("spec"), "conversion");
+    let conversion = spec.field(conversion);
+    let config = conversion.field("webhookClientConfig");
+    let why = "unable to load root certificates: unable to parse bytes as PEM block";
+    Some(field::invalid_text(&config.field("caBundle"), bundle, why))
 }
 
 /// Of a new definition the first storage version is the stored one: there has to be one, and no second.

@@ -6,15 +6,17 @@
 use crate::encode;
 use crate::header::Header;
 use crate::registry::Kind;
-use crate::respond::Result;
+use crate::respond::{Failure, Result};
 use crate::space::Space;
 use crate::{Entry, Event, random};
 use api::{Object, Reason, Status};
 use bytes::Bytes;
 use machinery::admission::webhook::Address;
+use machinery::apply::{Elsewhere, Writer};
 use machinery::conversion::{self, Webhook};
+use machinery::schema::{self, Schema};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use store::{Meta, Revision};
 
@@ -31,28 +33,36 @@ const KNOWN_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Conversion {
     webhook: Webhook,
+    /// What each version may hold, by `apiVersion`, the ones that are not served among them.
+    schemas: BTreeMap<String, Schema>,
     known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    values: HashMap<Revision, Bytes>,
+    /// What was stored, and what it became: a dry run shows another object under the revision of the one that is there.
+    values: HashMap<Revision, (Bytes, Bytes)>,
     order: VecDeque<Revision>,
     bytes: usize,
 }
 
 impl Known {
-    fn remember(&mut self, revision: Revision, value: &Bytes) {
-        if value.len() > KNOWN_BYTES_MAX || self.values.contains_key(&revision) {
+    fn of(&self, entry: &Entry) -> Option<&Bytes> {
+        self.values.get(&entry.modified).filter(|(stored, _)| *stored == entry.value).map(|(_, value)| value)
+    }
+
+    fn remember(&mut self, entry: &Entry, value: &Bytes) {
+        let (revision, bytes) = (entry.modified, entry.value.len() + value.len());
+        if bytes > KNOWN_BYTES_MAX || revision == Revision::ZERO || self.values.contains_key(&revision) {
             return;
         }
-        self.bytes += value.len();
-        self.values.insert(revision, value.clone());
+        self.bytes += bytes;
+        self.values.insert(revision, (entry.value.clone(), value.clone()));
         self.order.push_back(revision);
         while self.bytes > KNOWN_BYTES_MAX
             && let Some(oldest) = self.order.pop_front()
         {
-            self.bytes -= self.values.remove(&oldest).map_or(0, |value| value.len());
+            self.bytes -= self.values.remove(&oldest).map_or(0, |(stored, value)| stored.len() + value.len());
         }
     }
 }
@@ -60,7 +70,27 @@ impl Known {
 impl Conversion {
     /// Of the `spec` of a definition, if it has a webhook.
     pub(super) fn read(spec: &serde_json::Value) -> Option<Arc<Self>> {
-        Some(Arc::new(Self { webhook: Webhook::read(spec)?, known: Mutex::default() }))
+        let webhook = Webhook::read(spec)?;
+        let group = spec["group"].as_str().unwrap_or_default();
+        let schema = |version: &serde_json::Value| {
+            let schema = schema::from_crd(&version["schema"]["openAPIV3Schema"]).ok()?;
+            Some((format!("{group}/{}", version["name"].as_str()?), schema))
+        };
+        let schemas = spec["versions"].as_array().into_iter().flatten().filter_map(schema).collect();
+        Some(Arc::new(Self { webhook, schemas, known: Mutex::default() }))
+    }
+
+    /// Gives a stored object the fields and defaults that its version has by now.
+    fn bring_up(&self, object: &mut Object) {
+        let schema = self.schemas.get(object.api_version());
+        shape(object, schema, true);
+    }
+
+    /// The same of an entry that needs no conversion.
+    fn brought_up(&self, entry: &Entry) -> Result<Bytes> {
+        let mut object: Object = serde_json::from_slice(&entry.value).map_err(Status::internal)?;
+        self.bring_up(&mut object);
+        Ok(encode::unstored(&object.0, &entry.modified.to_string()))
     }
 
     /// Asks for objects of one version at another.
@@ -90,6 +120,11 @@ fn of(kind: &Kind) -> Option<&Arc<Conversion>> {
     kind.custom.as_ref()?.conversion.as_ref()
 }
 
+/// Whether the schema has changed since an entry was written.
+fn is_older(kind: &Kind, entry: &Entry) -> bool {
+    entry.modified != Revision::ZERO && kind.custom.as_ref().is_some_and(|custom| entry.modified < custom.since)
+}
+
 /// Whether a stored value is of another version than the kind.
 fn differs(kind: &Kind, value: &[u8]) -> bool {
     let rest =
@@ -97,10 +132,68 @@ fn differs(kind: &Kind, value: &[u8]) -> bool {
     rest.and_then(<[u8]>::first) != Some(&b'"')
 }
 
-/// An object for another version of its kind.
-pub(crate) async fn object(space: &Space, kind: &Kind, object: Object, desired: &str) -> Result<Object> {
+/// An object in the version that is stored, with the fields and defaults of that version.
+pub(crate) async fn stored(space: &Space, kind: &Kind, object: Object) -> Result<Object> {
+    let desired = &*kind.served.stored_as;
     let Some(conversion) = of(kind).filter(|_| object.api_version() != desired) else { return Ok(object) };
-    Ok(conversion.ask(space, desired, &[&object]).await?.pop().unwrap_or(object))
+    let mut object = conversion.ask(space, desired, &[&object]).await?.pop().unwrap_or(object);
+    shape(&mut object, conversion.schemas.get(desired), true);
+    Ok(object)
+}
+
+/// Takes from managers at other versions what a write changed, which a webhook says. `applied` is an apply without force.
+///
+/// # Errors
+/// If they are not asked, or own what was applied.
+pub(crate) async fn across(
+    space: &Space,
+    kind: &Kind,
+    old: &Object,
+    mut new: Object,
+    writer: &Writer<'_>,
+    applied: bool,
+) -> Result<Object> {
+    let Some(conversion) = of(kind) else { return Ok(new) };
+    let entries = new.meta("managedFields").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let versions =
+        entries.filter_map(|entry| entry["apiVersion"].as_str()).filter(|version| *version != kind.api_version);
+    // A version that the definition has no more tells nothing.
+    let versions: BTreeSet<String> =
+        versions.filter(|version| conversion.schemas.contains_key(*version)).map(str::to_owned).collect();
+    for version in versions {
+        let at = conversion.ask(space, &version, &[old, &new]).await?;
+        let [before, after] = &at[..] else { continue };
+        let schema = conversion.schemas.get(&version);
+        if !schema.is_none_or(|schema| fits(before, schema) && fits(after, schema)) {
+            // As the stock server does where it cannot compare: whoever owned something owns nothing.
+            new.metadata_mut().remove("managedFields");
+            return Ok(new);
+        }
+        let elsewhere = Elsewhere { api_version: &version, before, after, schema };
+        let done = machinery::apply::across(&mut new, &elsewhere, writer, applied);
+        done.map_err(|error| Failure::from(error.status()))?;
+    }
+    Ok(new)
+}
+
+/// Whether an object has fields of its schema only, each of its type.
+fn fits(object: &Object, schema: &Schema) -> bool {
+    let mut value = serde_json::Value::Object(object.0.clone());
+    schema::prune(&mut value, schema).is_empty()
+        && !schema::check(&value, schema).iter().any(|cause| cause.reason == "FieldValueTypeInvalid")
+}
+
+/// Drops what a schema does not know, and fills in its defaults where they are wanted.
+fn shape(object: &mut Object, schema: Option<&Schema>, defaults: bool) {
+    let Some(schema) = schema else { return };
+    let mut value = serde_json::Value::Object(std::mem::take(&mut object.0));
+    schema::prune(&mut value, schema);
+    if defaults {
+        schema::default(&mut value, schema);
+    }
+    if let serde_json::Value::Object(fields) = value {
+        object.0 = fields;
+    }
 }
 
 /// A stored entry at the version of the kind.
@@ -119,8 +212,14 @@ pub(crate) async fn entries(space: &Space, kind: &Kind, stored: &[Arc<Entry>]) -
     let mut wanted: VecDeque<usize> = VecDeque::new();
     {
         let known = conversion.known.lock();
-        for (index, entry) in stored.iter().enumerate().filter(|(_, entry)| differs(kind, &entry.value)) {
-            match known.values.get(&entry.modified) {
+        for (index, entry) in stored.iter().enumerate() {
+            if !differs(kind, &entry.value) {
+                if is_older(kind, entry) {
+                    shown[index] = with(entry, conversion.brought_up(entry)?);
+                }
+                continue;
+            }
+            match known.of(entry) {
                 Some(value) => shown[index] = with(entry, value.clone()),
                 None => wanted.push_back(index),
             }
@@ -135,15 +234,24 @@ pub(crate) async fn entries(space: &Space, kind: &Kind, stored: &[Arc<Entry>]) -
                 break;
             }
             wanted.pop_front();
-            let object: Object = serde_json::from_slice(&stored[index].value).map_err(Status::internal)?;
+            let mut object: Object = serde_json::from_slice(&stored[index].value).map_err(Status::internal)?;
+            if is_older(kind, &stored[index]) {
+                conversion.bring_up(&mut object);
+            }
             chunk.push((index, object));
         }
         let objects: Vec<&Object> = chunk.iter().map(|(_, object)| object).collect();
         let converted = conversion.ask(space, &kind.api_version, &objects).await?;
-        for ((index, _), object) in chunk.iter().zip(converted) {
+        for ((index, _), mut object) in chunk.iter().zip(converted) {
             let entry = &stored[*index];
-            let value = encode::unstored(&object.0, &entry.modified.to_string());
-            conversion.known.lock().remember(entry.modified, &value);
+            shape(&mut object, kind.custom.as_ref().and_then(|custom| custom.schema.as_ref()), false);
+            // A dry run of a create has the revision that it came with, if any.
+            let revision = match entry.modified {
+                Revision::ZERO => object.resource_version().to_owned(),
+                revision => revision.to_string(),
+            };
+            let value = encode::unstored(&object.0, &revision);
+            conversion.known.lock().remember(entry, &value);
             shown[*index] = with(entry, value);
         }
     }

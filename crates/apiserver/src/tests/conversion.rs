@@ -110,6 +110,26 @@ async fn objects_are_read_and_written_in_every_version() {
 }
 
 #[tokio::test]
+async fn a_dry_run_shows_what_it_would_write_and_leaves_what_is_there() {
+    let world = World::new();
+    let hook = converter().await;
+    world.post(DEFINITIONS, definition(&hook)).await.is(201);
+    world.post(V1, task("a", "one")).await.is(201);
+    let words = async |path: &str| world.get(path).await.is(200)["spec"]["words"].clone();
+    let path = format!("{V2}/a");
+    let patch = json!({"spec": {"words": ["two"]}});
+    let dry = world.patch(&format!("{path}?dryRun=All"), "merge-patch+json", patch.clone()).await.is(200);
+    assert_eq!((&dry["spec"]["words"], words(&path).await), (&json!(["two"]), json!(["one"])));
+    let made = world.post(&format!("{V2}?dryRun=All"), task2("b", &["x"])).await.is(201);
+    assert_eq!(made["metadata"].get("resourceVersion"), None);
+    let made = world.post(&format!("{V2}?dryRun=All"), task2("c", &["y"])).await.is(201);
+    assert_eq!(made["spec"]["words"], json!(["y"]));
+    let owners = world.patch(&path, "merge-patch+json", patch).await.is(200)["metadata"]["managedFields"].clone();
+    let of_text = owners.as_array().unwrap().iter().filter(|entry| entry["fieldsV1"]["f:spec"]["f:text"].is_object());
+    assert_eq!(of_text.count(), 0, "who wrote the text does not own what it became: {owners}");
+}
+
+#[tokio::test]
 async fn lists_and_watches_are_converted() {
     let world = World::new();
     let hook = converter().await;
@@ -154,6 +174,9 @@ async fn what_cannot_be_converted_is_said() {
     let why = "conversion webhook for conv.io/v1, Kind=Task failed: too bad";
     said(world.get(&format!("{V2}/bad")).await, why);
     said(world.get(V2).await, why);
+    said(world.delete(&format!("{V2}/bad")).await, why);
+    said(world.delete(V2).await, why);
+    world.get(&format!("{V1}/good")).await.is(200);
     let why = "conversion webhook for conv.io/v2, Kind=Task failed: too bad";
     world.delete(&format!("{V1}/bad")).await.is(200);
     said(world.post(V2, task2("bad", &["x"])).await, why);

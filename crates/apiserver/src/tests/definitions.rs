@@ -60,7 +60,7 @@ async fn a_definition_is_served_when_it_says_so() {
     let index = world.get("/openapi/v3").await.is(200);
     assert!(index["paths"]["apis/example.com/v1"].is_object(), "{index}");
     // Wrong scope, unknown version.
-    assert_eq!(world.post("/apis/example.com/v1/widgets", widget("a", json!({"size": 1}))).await.code, 405);
+    assert_eq!(world.post("/apis/example.com/v1/widgets", widget("a", json!({"size": 1}))).await.code, 404);
     assert_eq!(world.get("/apis/example.com/v2/namespaces/default/widgets").await.code, 404);
 }
 

@@ -57,6 +57,8 @@ pub(super) async fn delete(call: &Call) -> Result<Response<Body>> {
     let options = options(call)?;
     warn_of_orphans(call, &options);
     let live = call.live().await?;
+    // What cannot be shown in the version of the request is not deleted by it.
+    convert::entry(&call.space, &call.kind, &live).await?;
     let mut warnings = Vec::new();
     let deleted = remove_warned(call, live, &options, &mut warnings).await?;
     call.settle(deleted.entry().modified).await?;
@@ -249,7 +251,9 @@ pub(super) async fn delete_collection(call: &Call) -> Result<Response<Body>> {
     let options = options(call)?;
     warn_of_orphans(call, &options);
     let selected = ListOptions::read(&call.query, false)?;
-    let deleted = remove_selected(call, &selected, &options).await?;
+    let listed = list::find(call, &selected, list::As::Stored).await?.entries;
+    convert::entries(&call.space, &call.kind, &listed).await?;
+    let deleted = remove_all(call, listed, &options).await?;
     let deleted = convert::entries(&call.space, &call.kind, &deleted).await?;
     let head = call.store().head();
     call.settle(head).await?;
@@ -260,13 +264,13 @@ pub(super) async fn delete_collection(call: &Call) -> Result<Response<Body>> {
 
 /// Deletes every object of the collection.
 pub(crate) async fn delete_all(call: &Call) -> Result<()> {
-    remove_selected(call, &ListOptions::default(), &DeleteOptions::default()).await.map(drop)
+    let listed = list::find(call, &ListOptions::default(), list::As::Stored).await?;
+    remove_all(call, listed.entries, &DeleteOptions::default()).await.map(drop)
 }
 
-async fn remove_selected(call: &Call, selected: &ListOptions, options: &DeleteOptions) -> Result<Vec<Arc<Entry>>> {
-    let listed = list::find(call, selected, list::As::Stored).await?;
-    let mut deleted = Vec::with_capacity(listed.entries.len());
-    for entry in listed.entries {
+async fn remove_all(call: &Call, listed: Vec<Arc<Entry>>, options: &DeleteOptions) -> Result<Vec<Arc<Entry>>> {
+    let mut deleted = Vec::with_capacity(listed.len());
+    for entry in listed {
         match remove(call, entry, options).await {
             Ok(done) => deleted.push(Arc::clone(done.entry())),
             Err(status) if status.code == 404 => {}

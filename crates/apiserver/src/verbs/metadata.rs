@@ -147,22 +147,24 @@ pub(super) fn misshapen(object: &Object) -> Option<String> {
         let problem = match (field.as_str(), value) {
             (_, Value::Null) => None,
             ("name" | "namespace" | "uid" | "resourceVersion" | "generateName" | "creationTimestamp", value) => {
-                (!value.is_string()).then(|| unfit(&format!("metadata.{field}"), value, "string"))
+                (!value.is_string()).then(|| unfit(&format!("ObjectMeta.{field}"), value, "string"))
             }
             ("labels" | "annotations", Value::Object(map)) => map
                 .iter()
                 .find(|(_, value)| !value.is_string() && !value.is_null())
-                .map(|(_, value)| unfit(&format!("metadata.{field}"), value, "string")),
-            ("labels" | "annotations", value) => Some(unfit(&format!("metadata.{field}"), value, "map[string]string")),
+                .map(|(_, value)| unfit(&format!("ObjectMeta.{field}"), value, "string")),
+            ("labels" | "annotations", value) => {
+                Some(unfit(&format!("ObjectMeta.{field}"), value, "map[string]string"))
+            }
             ("finalizers", Value::Array(list)) => {
-                list.iter().find(|item| !item.is_string()).map(|item| unfit("metadata.finalizers", item, "string"))
+                list.iter().find(|item| !item.is_string()).map(|item| unfit("ObjectMeta.finalizers", item, "string"))
             }
             ("ownerReferences", Value::Array(list)) => list
                 .iter()
                 .find(|item| !item.is_object())
-                .map(|item| unfit("metadata.ownerReferences", item, "OwnerReference")),
+                .map(|item| unfit("ObjectMeta.ownerReferences", item, "OwnerReference")),
             ("finalizers" | "ownerReferences" | "managedFields", value) => {
-                (!value.is_array()).then(|| unfit(&format!("metadata.{field}"), value, "array"))
+                (!value.is_array()).then(|| unfit(&format!("ObjectMeta.{field}"), value, "array"))
             }
             _ => None,
         };
@@ -183,7 +185,7 @@ fn unfit(field: &str, value: &Value, wanted: &str) -> String {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    format!("json: cannot unmarshal {found} into Go struct field .{field} of type {wanted}")
+    format!("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}")
 }
 
 fn owner_problems(object: &Object) -> Vec<Cause> {

@@ -38,12 +38,18 @@ pub(crate) async fn dispatch(call: Call) -> Result<Response<Body>> {
     if (served.namespaced && target.namespace.is_empty() && !target.name.is_empty() && call.verb != Verb::Watch)
         || (!served.namespaced && !target.namespace.is_empty())
     {
+        if call.kind.custom.is_some() {
+            return Ok(respond::no_such_path());
+        }
         return Err(respond::no_such_resource());
     }
     // All namespaces can only be read, and only an object can be changed.
     let everywhere = served.namespaced && target.namespace.is_empty();
     let whole_collection = target.name.is_empty() && matches!(call.verb, Verb::Update | Verb::Patch);
     if (everywhere && matches!(call.verb, Verb::Create | Verb::DeleteCollection)) || whole_collection {
+        if everywhere && call.kind.custom.is_some() {
+            return Ok(respond::no_such_path());
+        }
         return Err(not_allowed().into());
     }
     let verbs = if target.subresource.is_empty() {

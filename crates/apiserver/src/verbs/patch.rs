@@ -19,6 +19,11 @@ const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
+/// Whether a patch is an apply.
+pub(super) fn is_apply(headers: &http::HeaderMap) -> bool {
+    decode::content_type(headers) == APPLY
+}
+
 /// A patch, read from its body.
 pub(crate) enum Patch {
     Json(Value),

@@ -75,9 +75,8 @@ pub(crate) fn draft(
         Verb::Patch => {}
         _ => problems::by_place(&call.body, problems),
     };
-    // The stock server knows what a custom object was meant to be only when it read it as JSON.
-    let named = call.kind.custom.is_none()
-        || (call.verb != Verb::Patch && decode::media(&call.headers).is_ok_and(|media| media == decode::Media::Json));
+    // Of what a patch makes of a custom object, the stock server does not say what it was meant to be.
+    let named = call.kind.custom.is_none() || call.verb != Verb::Patch;
     for warning in fields::check(&call.kind, &mut object, duplicates, validation, named, order)? {
         call.warnings.add(warning);
     }
@@ -324,6 +323,12 @@ pub(crate) async fn update(
         conditions(call, &live, &old, &decided)?;
         let admitted = admission::interested(call, Operation::Update);
         let mut object = changed(call, &old, decided, options, part)?;
+        if call.kind.is_converted() {
+            let reset = reset_fields(call, part);
+            let applied = is_apply(call) && !options.force;
+            let writer = writer(call, options, &reset);
+            object = convert::across(&call.space, &call.kind, &old, object, &writer, applied).await?;
+        }
         if admitted {
             let object_now = mutated(call, Operation::Update, object, Some(&old), options, &mut warnings).await?;
             // Ownership of fields is settled: nobody comes to own what admission changes.
@@ -521,7 +526,12 @@ fn changed(call: &Call, old: &Object, decided: Decided, options: &WriteOptions, 
     }
     metadata::dedupe_owners(&mut new);
     metadata::tidy(&mut new);
-    fields::complete(kind, &mut new);
+    // What comes out of a webhook has no defaults: an apply that changes nothing, and a scale, give it none.
+    let as_it_was =
+        kind.is_converted() && (call.target.subresource == "scale" || (is_apply(call) && is_unchanged(old, &new)));
+    if !as_it_was {
+        fields::complete(kind, &mut new);
+    }
     if !tracked {
         new = track(call, Some(old), new, options, part);
     }
@@ -548,6 +558,22 @@ fn take(from: &Object, to: &mut Object, field: &str) {
         Some(value) => drop(to.0.insert(field.into(), value.clone())),
         None => drop(to.0.remove(field)),
     }
+}
+
+fn is_apply(call: &Call) -> bool {
+    call.verb == Verb::Patch && super::patch::is_apply(&call.headers)
+}
+
+/// Whether two states of an object are the same but for who owns what.
+fn is_unchanged(old: &Object, new: &Object) -> bool {
+    let rest = |object: &Object| {
+        let mut object = object.clone();
+        for field in ["managedFields", "resourceVersion"] {
+            object.metadata_mut().remove(field);
+        }
+        object
+    };
+    rest(old) == rest(new)
 }
 
 /// Whether anything differs that `metadata.generation` counts.
@@ -647,7 +673,7 @@ impl Stored {
     /// # Errors
     /// If a webhook has to convert the object, and does not.
     pub(crate) async fn new(call: &Call, object: Object) -> Result<Self> {
-        let object = convert::object(&call.space, &call.kind, object, &call.kind.served.stored_as).await?;
+        let object = convert::stored(&call.space, &call.kind, object).await?;
         let object = to_stored(call, object);
         let bytes = encode::stamped(&object.0);
         Ok(Self { object, bytes })

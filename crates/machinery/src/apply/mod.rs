@@ -122,6 +122,46 @@ pub fn apply(
     Ok(result)
 }
 
+/// A write as another version of its kind shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Elsewhere<'a> {
+    /// The other `apiVersion`.
+    pub api_version: &'a str,
+    /// The live object at it.
+    pub before: &'a Object,
+    /// What it becomes.
+    pub after: &'a Object,
+    /// The schema of the other version.
+    pub schema: Option<&'a Schema>,
+}
+
+/// Takes from managers at another version what a write changed there: `object` is what was written, tracked. Without a
+/// webhook that converts, versions have the same fields, and [`update`] and [`apply`] have done it.
+///
+/// # Errors
+/// [`ApplyError::Conflict`] if `applied`, which is an apply without force, and the managers own what it changes.
+pub fn across(
+    object: &mut Object,
+    elsewhere: &Elsewhere<'_>,
+    writer: &Writer<'_>,
+    applied: bool,
+) -> Result<(), ApplyError> {
+    let root = Place::root(elsewhere.schema);
+    let entries = managed::decode(object.meta("managedFields").cloned(), true).unwrap_or_default();
+    let (mut theirs, mut others): (Vec<Entry>, Vec<Entry>) =
+        entries.into_iter().partition(|entry| entry.api_version == elsewhere.api_version);
+    let difference = walk::compare(&elsewhere.before.0, &elsewhere.after.0, root).without(writer.reset);
+    if applied {
+        refuse_conflicts(&mut theirs, &difference, writer, elsewhere.before, root)?;
+    }
+    for entry in &mut theirs {
+        entry.lose(&difference, root);
+    }
+    others.extend(theirs);
+    set_managed(object, managed::encode(others));
+    Ok(())
+}
+
 /// What `managedFields` an update starts from: the client's, if it sent some that can be read and it writes the object
 /// itself; else what is stored, since clients that do not know the field drop it.
 fn entries_for_update(sent: Option<Value>, held: Option<&Value>, writer: &Writer<'_>) -> Vec<Entry> {

@@ -1,15 +1,16 @@
 //! HTTPS to webhooks: few connections, kept while they are of use, and never a wait without an end.
 
+use crate::decode;
 use base64::Engine;
 use bytes::Bytes;
-use http::{Method, Request, Uri, header};
+use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
@@ -28,6 +29,8 @@ static ALL_CALLS: Semaphore = Semaphore::const_new(ALL_CALLS_MAX);
 const IDLE_MAX: usize = 16;
 /// The most bytes of an answer: a patch can be as large as an object, in base64.
 const ANSWER_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Bytes of a refusal that are told on.
+const SAID_BYTES_MAX: usize = 256;
 /// Where systems keep the authorities that they trust; the first that exists counts.
 const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -134,10 +137,17 @@ impl Client {
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| failed(&error))?.to_bytes();
         self.keep(peer, connection);
         if !head.status.is_success() {
-            let said = String::from_utf8_lossy(&body[..body.len().min(256)]).into_owned();
-            return Err(format!("an error on the server ({said:?}) has prevented the request from succeeding"));
+            let kind = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+            let said = match kind {
+                "" => String::from_utf8_lossy(&body[..body.len().min(SAID_BYTES_MAX)]).trim().to_owned(),
+                text if text.starts_with("text/") => {
+                    String::from_utf8_lossy(&body[..body.len().min(SAID_BYTES_MAX)]).trim().to_owned()
+                }
+                _ => "unknown".to_owned(),
+            };
+            return Err(refusal(head.status, said));
         }
-        serde_json::from_slice(&body).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
+        decode::document(&body)
     }
 
     fn take(&self, peer: &Peer) -> Option<Connection> {
@@ -169,7 +179,7 @@ async fn connect(peer: &Peer) -> Result<Connection, String> {
     })?;
     let name = ServerName::try_from(host.clone()).map_err(|error| format!("{host}: {error}"))?;
     let tls = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    let tls = tls.map_err(|error| format!("tls: failed to verify certificate: {error}"))?;
+    let tls = tls.map_err(|error| format!("tls: failed to verify certificate: {}", distrust(&error)))?;
     let (sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(|error| error.to_string())?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -177,6 +187,38 @@ async fn connect(peer: &Peer) -> Result<Connection, String> {
         }
     });
     Ok(sender)
+}
+
+/// Why a certificate is not trusted.
+fn distrust(error: &io::Error) -> String {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "x509: certificate signed by unknown authority".into()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// What a stock server says of an answer without success. `said` is its text.
+fn refusal(status: StatusCode, said: String) -> String {
+    match status.as_u16() {
+        400 => "the server rejected our request for an unknown reason".into(),
+        401 => "the server has asked for the client to provide credentials".into(),
+        403 | 406 | 415 => said,
+        404 => "the server could not find the requested resource".into(),
+        405 => "the server does not allow this method on the requested resource".into(),
+        409 => "the server reported a conflict".into(),
+        422 => "the server rejected our request due to an error in our request".into(),
+        429 => "the server has received too many requests and has asked us to try again later".into(),
+        503 => "the server is currently unable to handle the request".into(),
+        504 => {
+            "the server was unable to return a response in the time allotted, but may still be processing the request"
+                .into()
+        }
+        code if code >= 500 => format!("an error on the server ({said:?}) has prevented the request from succeeding"),
+        code => format!("the server responded with the status code {code} but did not return more information"),
+    }
 }
 
 fn trust(authorities: &str) -> Result<ClientConfig, String> {
