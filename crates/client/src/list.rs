@@ -3,7 +3,7 @@
 use crate::client::{JSON, PARTIAL_LIST, unreadable};
 use crate::params::query;
 use crate::{Client, ListParams, Result, watch};
-use api::Resource;
+use api::{PartialObject, Resource};
 use bytes::Bytes;
 use http::Method;
 use serde::de::DeserializeOwned;
@@ -31,8 +31,31 @@ impl Client {
         namespace: &str,
         params: &ListParams,
     ) -> Result<List<T>> {
+        self.read_list(resource, namespace, params, false).await
+    }
+
+    /// Reads the metadata of all objects of a selection, as of one revision.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn list_metadata(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        params: &ListParams,
+    ) -> Result<List<PartialObject>> {
+        self.read_list(resource, namespace, params, true).await
+    }
+
+    async fn read_list<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        params: &ListParams,
+        partial: bool,
+    ) -> Result<List<T>> {
         let mut list = List { items: Vec::new(), resource_version: String::new() };
-        let mut pages = Pages::new(self, resource, namespace, params, false);
+        let mut pages = Pages::new(self, resource, namespace, params, partial);
         while let Some(page) = pages.next().await? {
             if page.restarted {
                 list.items.clear();

@@ -9,7 +9,7 @@ use crate::wds::World;
 use api::cluster::MANAGED_CLUSTERS;
 use api::control::{BINDING_POLICIES, BINDINGS};
 use api::work::{MANIFEST_WORKS, ManifestWork};
-use api::{ClusterName, ObjectName, PartialObject, Resource};
+use api::{ClusterName, ObjectMeta, ObjectName, PartialObject, Resource, Status};
 use client::{Client, ListParams};
 use controller::Error;
 use futures_util::StreamExt;
@@ -114,9 +114,8 @@ impl World {
     fn asked_by_hand(&self, index: &Index, cluster: &ClusterName) -> HashSet<Box<str>> {
         let bindings = self.bindings.all();
         let by_hand = bindings.iter().filter(|binding| {
-            let made = binding.metadata.owner_references.iter().any(|owner| owner.kind == BINDING_POLICIES.kind);
             let there = binding.spec.destinations.iter().any(|to| to.cluster_id == cluster.as_str());
-            !made && !binding.metadata.is_deleting() && there
+            is_by_hand(&binding.metadata) && !binding.metadata.is_deleting() && there
         });
         let objects = by_hand.flat_map(|binding| binding.spec.workload.iter());
         let text = |reference: &api::control::ObjectReference| {
@@ -194,18 +193,19 @@ impl Sender {
         if objects.is_empty() {
             return Ok(HashSet::new());
         }
-        let (since, mut compared) = {
+        let compared = world.deliveries.compared(label);
+        let mut compared = compared.lock().await;
+        let since = {
             let index = world.index.lock();
-            let since = objects.iter().map(|id| index.decided(id, cluster)).max().unwrap_or_default();
-            (since, world.deliveries.compared(label))
+            objects.iter().map(|id| index.decided(id, cluster)).max().unwrap_or_default()
         };
         let name = ObjectName::cluster(cluster.as_str());
         let header: Option<ClusterHeader> = world.its.find(&MANAGED_CLUSTERS, &name).await?;
         let mut agreed = true;
         if compared.policies.is_none_or(|at| at < since) {
             let all = ListParams::default();
-            let policies = world.sender.list::<PartialObject>(&BINDING_POLICIES, "", &all).await?.items;
-            let bindings = world.sender.list::<PartialObject>(&BINDINGS, "", &all).await?.items;
+            let policies = world.sender.list_metadata(&BINDING_POLICIES, "", &all).await?.items;
+            let bindings = world.sender.list_metadata(&BINDINGS, "", &all).await?.items;
             agreed &= world.index.lock().agrees_on_policies(policies.iter().map(|policy| &policy.metadata));
             agreed &= world.agrees_on_bindings(&bindings);
             if agreed {
@@ -215,8 +215,7 @@ impl Sender {
         let reads: BTreeMap<ObjectId, Resource> = {
             let index = world.index.lock();
             let with_namespaces = objects.iter().flat_map(|id| [Some((*id).clone()), index.namespace_of(id)]).flatten();
-            let open = with_namespaces
-                .filter(|id| compared.objects.get(id).is_none_or(|at| *at < index.decided(id, cluster).max(since)));
+            let open = with_namespaces.filter(|id| compared.objects.get(id).is_none_or(|at| *at < since));
             open.filter_map(|id| Some((id.clone(), index.resource(&id.resource)?.clone()))).collect()
         };
         let reads = reads.into_iter().map(|(id, resource)| async move {
@@ -232,7 +231,8 @@ impl Sender {
                 compared.objects.insert(id, turn);
             }
         }
-        let known = |id: &ObjectId| compared.objects.contains_key(id) || index.resource(&id.resource).is_none();
+        let compared_since = |id: &ObjectId| compared.objects.get(id).is_some_and(|at| *at >= since);
+        let known = |id: &ObjectId| compared_since(id) || index.resource(&id.resource).is_none();
         let settled = |id: &ObjectId| {
             let in_namespace = index.namespace_of(id).is_none_or(|namespace| known(&namespace));
             // Nobody has begun and ceased to ask for it meanwhile.
@@ -240,8 +240,6 @@ impl Sender {
             agreed && known(id) && in_namespace && still
         };
         let behind = objects.iter().filter(|id| !settled(id)).map(|id| (*id).clone()).collect();
-        drop(index);
-        world.deliveries.keep_compared(label, compared);
         Ok(behind)
     }
 
@@ -258,9 +256,9 @@ impl Sender {
             match &question.fate {
                 Fate::Free => {
                     if let Some(id) = question.ids.iter().find(|id| behind.contains(*id)) {
-                        return Err(Error::Later(format!(
-                            "whether {id} is still asked for cannot be told yet: watches are behind"
-                        )));
+                        // As with a write that is refused: what this was decided from is out of date, and that passes.
+                        let why = "whether it is still asked for cannot be told: watches are behind";
+                        return Err(Error::Client(Status::conflict(&id.resource, &id.name.name, why).into()));
                     }
                 }
                 Fate::HandedTo(other) => {
@@ -289,17 +287,18 @@ impl Sender {
 }
 
 impl World {
-    /// Whether the Bindings are those that are known.
+    /// Whether the Bindings that no policy has are those that are known.
     fn agrees_on_bindings(&self, now: &[PartialObject]) -> bool {
-        let now: BTreeSet<(&str, &str, i64, bool)> = now
-            .iter()
-            .map(|binding| &binding.metadata)
-            .map(|meta| (meta.name.as_str(), meta.uid.as_str(), meta.generation, meta.is_deleting()))
-            .collect();
-        let known = self.bindings.all();
-        let known = known.iter().map(|binding| &binding.metadata);
-        now == known.map(|meta| (meta.name.as_str(), meta.uid.as_str(), meta.generation, meta.is_deleting())).collect()
+        let by_hand = |meta: &ObjectMeta| {
+            is_by_hand(meta).then(|| (meta.name.clone(), meta.uid.clone(), meta.generation, meta.is_deleting()))
+        };
+        let now: BTreeSet<_> = now.iter().filter_map(|binding| by_hand(&binding.metadata)).collect();
+        now == self.bindings.all().iter().filter_map(|binding| by_hand(&binding.metadata)).collect()
     }
+}
+
+fn is_by_hand(binding: &ObjectMeta) -> bool {
+    !binding.owner_references.iter().any(|owner| owner.kind == BINDING_POLICIES.kind)
 }
 
 async fn read(wds: &Client, resource: &Resource, name: &ObjectName) -> client::Result<Option<WorkloadHeader>> {

@@ -64,7 +64,7 @@ struct Delivery {
     not_expanded: BTreeMap<ClusterName, BTreeMap<String, Vec<String>>>,
     items: HashMap<Arc<ObjectId>, Read>,
     packing: Option<Packing>,
-    compared: Compared,
+    compared: Arc<tokio::sync::Mutex<Compared>>,
 }
 
 /// Which works of a mailbox may differ.
@@ -126,15 +126,9 @@ impl Delivery {
 }
 
 impl Deliveries {
-    /// What was compared with the servers for a Binding; to be given back.
-    pub(crate) fn compared(&self, label: &str) -> Compared {
-        self.0.lock().get_mut(label).map(|delivery| std::mem::take(&mut delivery.compared)).unwrap_or_default()
-    }
-
-    pub(crate) fn keep_compared(&self, label: &str, compared: Compared) {
-        if let Some(delivery) = self.0.lock().get_mut(label) {
-            delivery.compared = compared;
-        }
+    /// What was compared with the servers for a Binding: all its mailboxes share it, so that an object is read once for all.
+    pub(crate) fn compared(&self, label: &str) -> Arc<tokio::sync::Mutex<Compared>> {
+        self.0.lock().get(label).map(|delivery| delivery.compared.clone()).unwrap_or_default()
     }
 
     /// How far a Binding is, of this generation.
@@ -282,7 +276,7 @@ impl Sender {
             let mut deliveries = world.deliveries.0.lock();
             let delivery = deliveries.entry(label.clone()).or_default();
             delivery.packing = Some(bundles.packing);
-            delivery.compared = Compared::default();
+            delivery.compared = Arc::default();
             delivery.prepared.replace(prepared.clone())
         };
         let changed = before.as_ref().map(|before| changed(before, &prepared));

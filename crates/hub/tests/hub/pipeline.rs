@@ -337,6 +337,7 @@ async fn a_restart_writes_nothing() {
         .await
         .unwrap();
     p.works("edge1", "conf=1 web=1").await;
+    p.works("edge2", "").await;
     p.carry_out("edge1", json!({"readyReplicas": 1})).await;
     let web = ObjectName::namespaced("default", "web");
     until(&p.wds, &DEPLOYMENTS, &web, "shows the status", |object| {
@@ -360,6 +361,7 @@ async fn a_restart_writes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sent_is_kept_as_sent() {
     let p = Pipeline::start(Limits::default()).await;
+    p.play_agents();
     apply(&p.wds, &policy("web", "    createOnly: true")).await;
     apply(&p.wds, &config_map("conf", "web", "1")).await;
     let work = p.works("edge1", "conf=1").await.remove(0);
