@@ -133,9 +133,8 @@ impl WriteOptions {
     }
 
     /// As admission sees them.
-    pub(crate) fn to_value(&self, operation: Operation, patch: bool) -> Value {
+    pub(crate) fn to_value(&self, operation: Operation) -> Value {
         let kind = match operation {
-            _ if patch => "PatchOptions",
             Operation::Create => "CreateOptions",
             _ => "UpdateOptions",
         };
@@ -148,9 +147,6 @@ impl WriteOptions {
             "fieldValidation": validation});
         if self.dry_run {
             options["dryRun"] = json!(["All"]);
-        }
-        if self.force {
-            options["force"] = true.into();
         }
         options
     }

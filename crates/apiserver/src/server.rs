@@ -425,8 +425,7 @@ impl Server {
             body,
             warnings: warnings.clone(),
         };
-        // Custom kinds have no protobuf, and neither have their failures.
-        let protobuf = call.kind.custom.is_none() && negotiate::wants_protobuf(&call.headers);
+        let protobuf = negotiate::wants_protobuf(&call.headers);
         let (store, outside) = (self.0.store.clone(), visibility == Visibility::Durable);
         let answered = verbs::dispatch(call).await;
         if answered.is_err() && outside {

@@ -19,23 +19,60 @@ pub(crate) use review::{Operation, Review};
 
 use crate::call::Call;
 use crate::respond::Result;
+use api::Object;
+use std::collections::BTreeSet;
 
 /// Whether any step wants to see this write at all. Without any, no review is made.
 pub(crate) fn interested(call: &Call, operation: Operation) -> bool {
     builtin::interested(call, operation) || policies::interested(call) || webhooks::interested(call, operation)
 }
 
+/// Which policies or webhooks were asked, and which are to be asked once more because others changed the object after
+/// them.
+#[derive(Default)]
+struct Rounds {
+    called: Vec<String>,
+    again: BTreeSet<String>,
+    second: bool,
+    /// The object as the last of them left it.
+    output: Option<Object>,
+}
+
+impl Rounds {
+    /// Begins a round. What others changed since the last one is for all who were asked.
+    fn begin(&mut self, object: Option<&Object>) {
+        if self.second && self.output.as_ref() != object {
+            self.again.extend(self.called.drain(..));
+        }
+    }
+
+    /// Whether one is left out of this round.
+    fn skips(&self, name: &str) -> bool {
+        self.second && !self.again.contains(name)
+    }
+
+    /// The object was changed: who was asked before is asked again.
+    fn changed(&mut self) {
+        self.again.extend(self.called.drain(..));
+    }
+
+    fn end(&mut self, object: Option<&Object>) {
+        self.output = object.cloned();
+        self.second = true;
+    }
+}
+
 /// The mutating steps, in the stock server's order: the built-in ones from LimitRanger to DefaultIngressClass,
 /// MutatingAdmissionPolicy, MutatingAdmissionWebhook.
 pub(crate) async fn mutate(review: &mut Review<'_>) -> Result<()> {
-    let mut rounds = webhooks::Rounds::default();
+    let (mut of_policies, mut of_webhooks) = (Rounds::default(), Rounds::default());
     builtin::mutate(review).await?;
-    policies::mutate(review, false)?;
-    if webhooks::mutate(review, &mut rounds).await? {
-        // What webhooks added is looked at once more by all plugins, and by the policies and webhooks that ask for it.
+    let changed = policies::mutate(review, &mut of_policies)?;
+    if webhooks::mutate(review, &mut of_webhooks).await? || changed {
+        // What they added is looked at once more by all plugins, and by the policies and webhooks that ask for it.
         builtin::mutate(review).await?;
-        policies::mutate(review, true)?;
-        webhooks::mutate(review, &mut rounds).await?;
+        policies::mutate(review, &mut of_policies)?;
+        webhooks::mutate(review, &mut of_webhooks).await?;
     }
     Ok(())
 }

@@ -198,6 +198,12 @@ async fn apply(
             );
             return Err(Status::conflict(&call.kind.group_resource, &call.target.name, cause).into());
         }
+        if config.name().is_empty() {
+            let name = &call.target.name;
+            let message =
+                format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+            return Err(Status::bad_request(message).into());
+        }
         call.authorize("create", "")?;
         let draft = write::draft(call, applied(None)?, Vec::new(), options.validation)?;
         return write::create(call, draft, options, true).await;

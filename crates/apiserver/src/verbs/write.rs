@@ -375,8 +375,7 @@ async fn mutated(
     warnings: &mut Vec<String>,
 ) -> Result<Object> {
     let owned = object.meta("managedFields").cloned();
-    let mut review =
-        Review::new(call, operation, options.dry_run, options.to_value(operation, call.verb == Verb::Patch));
+    let mut review = Review::new(call, operation, options.dry_run, options.to_value(operation));
     review.object = Some(object);
     review.old = old;
     admission::mutate(&mut review).await?;
@@ -399,8 +398,7 @@ async fn validated(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object> {
-    let mut review =
-        Review::new(call, operation, options.dry_run, options.to_value(operation, call.verb == Verb::Patch));
+    let mut review = Review::new(call, operation, options.dry_run, options.to_value(operation));
     review.object = Some(object);
     review.old = old;
     admission::validate(&mut review).await?;
@@ -465,12 +463,10 @@ const KEPT_AT: [(&str, &str); 7] = [
 pub(crate) fn other_uid(call: &Call, asked: &str, held: &str) -> String {
     let kept = KEPT_AT.iter().find(|(collection, _)| *collection == &*call.kind.collection);
     let resource = kept.map_or(call.kind.group_resource.resource.as_str(), |(_, place)| place);
-    // Of what is there, it names the place with the prefix of all keys.
-    let prefix = if held.is_empty() { "" } else { "/registry" };
     let (namespace, name) = (&call.target.namespace, &call.target.name);
     let key = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
     format!(
-        "StorageError: invalid object, Code: 4, Key: {prefix}/{resource}/{key}, ResourceVersion: 0, \
+        "StorageError: invalid object, Code: 4, Key: /registry/{resource}/{key}, ResourceVersion: 0, \
          AdditionalErrorMsg: Precondition failed: UID in precondition: {asked}, UID in object meta: {held}"
     )
 }
@@ -591,13 +587,13 @@ fn differs(old: &Object, new: &Object, rules: Rules) -> bool {
 fn track(call: &Call, old: Option<&Object>, new: Object, options: &WriteOptions, part: Part) -> Object {
     let reset = reset_fields(call, part);
     let mut new = machinery::apply::update(old, new, &writer(call, options, &reset), call.kind.schema().as_ref());
-    if call.kind.custom.is_some() && call.target.subresource == "scale" {
+    if call.target.subresource == "scale" {
         forget_time(&mut new, &options.manager);
     }
     new
 }
 
-/// The stock server does not say when a custom object was scaled.
+/// The stock server does not say when an object was scaled.
 fn forget_time(object: &mut Object, manager: &str) {
     let Some(Value::Array(entries)) = object.metadata_mut().get_mut("managedFields") else { return };
     for entry in entries.iter_mut().filter_map(Value::as_object_mut) {

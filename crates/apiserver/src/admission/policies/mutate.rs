@@ -1,7 +1,7 @@
 //! Mutating policies.
 
-use super::super::Review;
 use super::super::builtin::forbidden;
+use super::super::{Review, Rounds};
 use super::ask::{Ask, fields};
 use super::cache::Bound;
 use super::{Family, is_used};
@@ -21,23 +21,22 @@ struct Invocation<'b> {
     bound: &'b Bound,
     binding_name: &'b str,
     params: Option<Fields>,
-    /// Whether the object was changed after it was asked.
-    overtaken: bool,
-    asked: bool,
+    /// Which of the parameters of its binding.
+    param: usize,
 }
 
-/// Lets every policy that is bound to such a write change the object; those that want to are asked once more if a later
-/// one has changed it. In a `second` round, after webhooks have changed the object, only those that want to are asked.
-pub(in crate::admission) fn mutate(review: &mut Review<'_>, second: bool) -> Result<()> {
+/// Lets every policy that is bound to such a write change the object, and says whether any did. In a second round those
+/// only are asked that want to, and after whom the object was changed.
+pub(in crate::admission) fn mutate(review: &mut Review<'_>, rounds: &mut Rounds) -> Result<bool> {
     let call = review.call;
     if review.object.is_none() || !is_used(call, Family::Mutating) {
-        return Ok(());
+        return Ok(false);
     }
     let bound = call.space.policies.bound(call.store(), &call.space.prefix, Family::Mutating);
     let ask = Ask::new(review);
     let mut errors: Vec<String> = Vec::new();
     let mut invocations = Vec::new();
-    for held in bound.iter().filter(|held| !second || held.policy.reinvoked) {
+    for held in bound.iter().filter(|held| !rounds.second || held.policy.reinvoked) {
         let mut misconfigured = |message: String| {
             if held.policy.fails_closed {
                 errors.push(message);
@@ -59,26 +58,34 @@ pub(in crate::admission) fn mutate(review: &mut Review<'_>, second: bool) -> Res
             }
         }
     }
-    for again in [false, true] {
-        for index in 0..invocations.len() {
-            let invocation = &invocations[index];
-            if again && !(invocation.asked && invocation.overtaken && invocation.bound.policy.reinvoked) {
-                continue;
-            }
-            let before = review.object.clone();
-            if let Err(why) = invoke(&ask, invocation, review)
-                && invocation.bound.policy.fails_closed
-            {
-                errors.push(denied(&invocation.bound.name, invocation.binding_name, &why));
-            }
-            invocations[index].asked = true;
-            if review.object != before {
-                invocations[..index].iter_mut().for_each(|earlier| earlier.overtaken = true);
-            }
+    let mut changed = false;
+    rounds.begin(review.object.as_ref());
+    for invocation in &invocations {
+        let name = format!("{}/{}/{}", invocation.bound.name, invocation.binding_name, invocation.param);
+        if rounds.skips(&name) {
+            continue;
+        }
+        let before = review.object.clone();
+        if let Err(why) = invoke(&ask, invocation, review)
+            && invocation.bound.policy.fails_closed
+        {
+            errors.push(denied(&invocation.bound.name, invocation.binding_name, &why));
+        }
+        if review.object != before {
+            changed = true;
+            rounds.changed();
+        }
+        if invocation.bound.policy.reinvoked {
+            rounds.called.push(name);
         }
     }
+    if changed {
+        // As in the stock server, the last that changed it is asked again itself.
+        rounds.changed();
+    }
+    rounds.end(review.object.as_ref());
     if errors.is_empty() {
-        return Ok(());
+        return Ok(changed);
     }
     let none = Object::default();
     let object = review.object.as_ref().unwrap_or(&none);
@@ -105,8 +112,8 @@ fn candidates<'b>(
         return Ok(Vec::new());
     }
     let params = ask.params(&bound.policy, binding)?;
-    let invocation = |params| Invocation { bound, binding_name, params, overtaken: false, asked: false };
-    Ok(params.into_iter().map(invocation).collect())
+    let invocation = |(param, params)| Invocation { bound, binding_name, params, param };
+    Ok(params.into_iter().enumerate().map(invocation).collect())
 }
 
 fn inputs<'i>(

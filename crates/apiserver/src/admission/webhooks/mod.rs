@@ -25,7 +25,6 @@ use machinery::cel::policy::{Inputs, Matched};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Collection, Lost, Visibility, Watch};
 
@@ -141,22 +140,16 @@ fn places(call: &Call) -> Vec<Place> {
     places
 }
 
-/// Which webhooks were called, and which are to be called once more because others changed the object after them.
-#[derive(Default)]
-pub(super) struct Rounds {
-    called: Vec<usize>,
-    again: BTreeSet<usize>,
-    second: bool,
-}
-
 /// Calls the mutating webhooks, one after the other. Says whether they changed anything.
-pub(super) async fn mutate(review: &mut Review<'_>, rounds: &mut Rounds) -> Result<bool> {
+pub(super) async fn mutate(review: &mut Review<'_>, rounds: &mut super::Rounds) -> Result<bool> {
     let call = review.call;
     let Some(hooks) = call.space.hooks.current().filter(|_| !is_exempt(call)) else { return Ok(false) };
     let places = places(call);
     let mut changed = false;
+    rounds.begin(review.object.as_ref());
     for (index, hook) in hooks.mutating.iter().enumerate() {
-        if rounds.second && !rounds.again.contains(&index) {
+        let name = format!("{index} {}", hook.name);
+        if rounds.skips(&name) {
             continue;
         }
         let Some(answer) = ask(review, &places, hook, Phase::Mutating).await? else { continue };
@@ -169,13 +162,13 @@ pub(super) async fn mutate(review: &mut Review<'_>, rounds: &mut Rounds) -> Resu
         if let Some(patched) = patched {
             review.object = Some(patched);
             changed = true;
-            rounds.again.extend(rounds.called.iter().copied().filter(|earlier| *earlier != index));
+            rounds.changed();
         }
-        if hook.reinvoked && !rounds.second {
-            rounds.called.push(index);
+        if hook.reinvoked {
+            rounds.called.push(name);
         }
     }
-    rounds.second = true;
+    rounds.end(review.object.as_ref());
     Ok(changed)
 }
 
