@@ -29,7 +29,7 @@ use planner::binding::{ClusterHeader, Index, Touched};
 use planner::customize::properties;
 use planner::status::Announcement;
 use planner::transform::Transforms;
-use planner::transport::{Claims, HeldWork, Limits, Works, label_value};
+use planner::transport::{Claims, HeldWork, Limits, Works, handled_differently, label_value};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -352,10 +352,21 @@ impl World {
     fn binding_changed(&self, change: &Change<Binding>) {
         let name = BindingName::from(change.name.name.as_str());
         let label: Arc<str> = label_value(name.as_str()).into();
-        match change.after {
+        match &change.after {
             Some(_) => self.by_label.lock().insert(label.clone(), name.clone()),
             None => self.by_label.lock().remove(&label),
         };
+        if let (Some(before), Some(after)) = (&change.before, &change.after)
+            && !handled_differently(before, after).is_empty()
+        {
+            // Others with the same objects say whether these are handled alike.
+            let contenders = self.claims.lock().contenders(&self.label, &label);
+            let names = self.by_label.lock();
+            contenders
+                .iter()
+                .filter_map(|other| names.get(other.as_str()))
+                .for_each(|other| self.report_soon(other.clone()));
+        }
         self.look_at_kept();
         self.resolve.add(name.clone());
         self.send.add(Send::Prepare(label));

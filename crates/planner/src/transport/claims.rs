@@ -228,6 +228,14 @@ impl Claims {
         if yielded.is_empty() { bundle.clone() } else { Arc::new(bundle.yielding(&yielded)) }
     }
 
+    /// The other Bindings of the same WDS, by their label values, that hold an object which this one holds.
+    pub fn contenders(&self, wds: &str, binding: &str) -> BTreeSet<String> {
+        let places = self.contested.get(&(wds.to_owned(), binding.to_owned()));
+        let works = places.into_iter().flatten().filter_map(|place| self.by_place.get(place)).flatten();
+        let others = works.filter(|work| work.wds == wds && work.binding != binding);
+        others.map(|work| work.binding.clone()).collect()
+    }
+
     /// The objects that a Binding holds beside others: how many, and the first `most`.
     pub fn contests(&self, wds: &str, binding: &str, most: usize) -> Vec<Contest> {
         let places = self.contested.get(&(wds.to_owned(), binding.to_owned()));
@@ -387,6 +395,8 @@ mod tests {
         claims.set(None, Some(&work("one", "wds1", "a", "2026-01-01T00:00:00Z", &["x"])));
         claims.set(None, Some(&work("two", "wds1", "b", "2026-01-01T00:00:00Z", &["x"])));
         let contests = claims.contests("wds1", "b", 10);
+        assert_eq!(claims.contenders("wds1", "b"), ["a".to_owned()].into());
+        assert_eq!(claims.contenders("wds1", "c"), [].into());
         assert_eq!(standing(&contests, "wds1", "b", &|_, _| true), Standing::default());
         let said = standing(&contests, "wds1", "b", &|_, _| false).lost;
         assert_eq!(
