@@ -65,7 +65,7 @@ impl Explain {
     /// Runs the command.
     ///
     /// # Errors
-    /// If a space does not answer, or there is no such object.
+    /// If a space does not answer, or there is no such object or cluster.
     pub async fn run(self, session: &Session) -> Result<()> {
         let (context, its) = (self.context.as_deref(), self.its_context.as_deref());
         let (wds, its, wds_name) = places::connect(session, context, its, self.wds.as_deref()).await?;
@@ -101,6 +101,9 @@ impl Explain {
         let policies = wds.list(&BINDING_POLICIES, "", &everything).await?.items;
         let bindings = wds.list(&BINDINGS, "", &everything).await?.items;
         let clusters = its.list::<ManagedCluster>(&MANAGED_CLUSTERS, "", &everything).await?.items;
+        if let Some(name) = &self.cluster {
+            known(name, clusters.iter().map(|held| held.metadata.name.as_str()))?;
+        }
         let clusters = clusters.into_iter().filter(|held| self.cluster.iter().all(|name| held.metadata.name == *name));
         let clusters: Vec<_> = clusters
             .map(|held| {
@@ -140,6 +143,23 @@ impl Explain {
             statuses: &statuses,
         }))
     }
+}
+
+/// How many clusters a hint names.
+const CLUSTERS_NAMED: usize = 5;
+
+/// Refuses a cluster that the inventory does not have.
+fn known<'a>(name: &str, clusters: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
+    if clusters.clone().any(|held| held == name) {
+        return Ok(());
+    }
+    let named: Vec<_> = clusters.clone().take(CLUSTERS_NAMED).collect();
+    let hint = match (named.len(), clusters.count()) {
+        (0, _) => "it has none: `kubestellar join` brings one in".to_owned(),
+        (some, all) if some == all => format!("it has {}", named.join(", ")),
+        (_, all) => format!("`kubestellar clusters` lists the {all} that it has, such as {}", named.join(", ")),
+    };
+    Err(Error::new(format!("the inventory has no cluster {name}")).hint(hint))
 }
 
 /// The resource that a word means, as kubectl reads it: plural, singular, short name or kind, and perhaps its group.
@@ -200,6 +220,20 @@ mod tests {
         }
         let refused = resource_of(&served, "deployments.batch").unwrap_err();
         assert_eq!(refused.to_string(), "the WDS has no resource deployments.batch");
+    }
+
+    #[test]
+    fn a_cluster_that_nobody_knows_is_refused() {
+        for (clusters, hint) in [
+            (&[][..], "it has none"),
+            (&["c1", "c2"], "it has c1, c2"),
+            (&["c1", "c2", "c3", "c4", "c5", "c6"], "the 6 that it has, such as c1, c2, c3, c4, c5"),
+        ] {
+            let refused = known("c9", clusters.iter().copied()).unwrap_err();
+            assert_eq!(refused.to_string(), "the inventory has no cluster c9");
+            assert!(refused.hint_text().unwrap().contains(hint), "{refused:?}");
+        }
+        assert!(known("c9", ["c1", "c9"].into_iter()).is_ok());
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub fn explain(facts: &Facts<'_>) -> Explanation {
         remarks.push("there is no BindingPolicy in this space: nothing is asked for".to_owned());
     }
     if facts.clusters.is_empty() {
-        remarks.push("the inventory has no such cluster: nothing can be sent".to_owned());
+        remarks.push("the inventory has no cluster: nothing can be sent".to_owned());
     }
     let clusters = facts.clusters.iter().enumerate();
     let chains = clusters.flat_map(|(at, (header, conditions))| {
@@ -140,7 +140,10 @@ fn asked(facts: &Facts<'_>, verdict: &Verdict, at: usize) -> Step {
     let mut changes = Vec::new();
     if !verdict.selected && why.is_empty() {
         for clause in &verdict.clauses {
-            why.extend(clause.unmet.iter().map(|u| format!("{} wants {}, and it is {}", u.field, u.wanted, u.value)));
+            why.extend(clause.unmet.iter().map(|u| {
+                let verb = if u.field.ends_with("Selectors") { "has" } else { "is" };
+                format!("{} wants {}, and it {verb} {}", u.field, u.wanted, u.value)
+            }));
         }
         changes.extend(verdict.changes().into_iter().map(instruction));
     }
@@ -342,10 +345,10 @@ mod tests {
                 "/object/metadata/labels",
                 json!({}),
                 "asked",
-                "objectSelectors wants `app=web`, and it is no labels",
+                "objectSelectors wants `app=web`, and it has no labels",
                 label,
             ),
-            ("/object/metadata/labels", json!({"app": "db"}), "asked", "and it is app=db", label),
+            ("/object/metadata/labels", json!({"app": "db"}), "asked", "and it has app=db", label),
             (
                 "/policies/0/spec/downsync/0/namespaces",
                 json!(["x"]),
@@ -357,7 +360,7 @@ mod tests {
                 "/policies/0/spec/downsync/0/namespaceSelectors",
                 json!([{"matchLabels": {"env": "dev"}}]),
                 "asked",
-                "wants `env=dev`, and it is env=prod",
+                "wants `env=dev`, and it has env=prod",
                 "kubectl label namespace/shop --overwrite env=dev",
             ),
             (
@@ -466,6 +469,6 @@ mod tests {
         facts["policies"] = json!([]);
         assert!(explained(&facts).remarks[0].contains("no BindingPolicy"));
         facts["cluster"] = Value::Null;
-        assert!(explained(&facts).remarks[1].contains("no such cluster"));
+        assert!(explained(&facts).remarks[1].contains("has no cluster"));
     }
 }
