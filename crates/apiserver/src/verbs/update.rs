@@ -27,7 +27,7 @@ pub(crate) async fn update(call: &Call, part: Part) -> Result<Response<Body>> {
             return Err(call.not_found().into());
         }
         if !draft.object.uid().is_empty() {
-            let cause = write::other_uid(call, draft.object.uid(), "");
+            let cause = write::other_uid(call, draft.object.uid(), "", options.dry_run);
             return Err(Status::conflict(&call.kind.group_resource, &call.target.name, cause).into());
         }
         call.authorize("create", "")?;

@@ -320,7 +320,7 @@ pub(crate) async fn update(
         let old = present::asked(call, &live).await?;
         let mut decided = decide.decide(&old)?;
         let mut warnings = std::mem::take(&mut decided.warnings);
-        conditions(call, &live, &old, &decided)?;
+        conditions(call, &live, &old, &decided, options.dry_run)?;
         let admitted = admission::interested(call, Operation::Update);
         let mut object = changed(call, &old, decided, options, part)?;
         if call.kind.is_converted() {
@@ -407,7 +407,7 @@ async fn validated(
 }
 
 /// 409 if the client means another object or revision than what is there.
-fn conditions(call: &Call, live: &Entry, old: &Object, decided: &Decided) -> Result<()> {
+fn conditions(call: &Call, live: &Entry, old: &Object, decided: &Decided, dry_run: bool) -> Result<()> {
     let resource = &call.kind.group_resource;
     let name = &call.target.name;
     let uid = decided.object.uid();
@@ -415,7 +415,7 @@ fn conditions(call: &Call, live: &Entry, old: &Object, decided: &Decided) -> Res
     // A patch says what is to become of the object that is there, and cannot make another of it.
     let patched = call.verb == Verb::Patch;
     if other && !patched {
-        let cause = other_uid(call, uid, old.uid());
+        let cause = other_uid(call, uid, old.uid(), dry_run);
         return Err(Status::conflict(resource, name, cause).into());
     }
     let version = decided.object.resource_version();
@@ -459,14 +459,15 @@ const KEPT_AT: [(&str, &str); 7] = [
 ];
 
 /// What the stock server's storage says of an object that is not the one that is meant; `held` is empty where there is
-/// none.
-pub(crate) fn other_uid(call: &Call, asked: &str, held: &str) -> String {
+/// none. A dry run is refused above the layer that knows the root of the keys.
+pub(crate) fn other_uid(call: &Call, asked: &str, held: &str, dry_run: bool) -> String {
+    let root = if dry_run { "" } else { "/registry" };
     let kept = KEPT_AT.iter().find(|(collection, _)| *collection == &*call.kind.collection);
     let resource = kept.map_or(call.kind.group_resource.resource.as_str(), |(_, place)| place);
     let (namespace, name) = (&call.target.namespace, &call.target.name);
     let key = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
     format!(
-        "StorageError: invalid object, Code: 4, Key: /registry/{resource}/{key}, ResourceVersion: 0, \
+        "StorageError: invalid object, Code: 4, Key: {root}/{resource}/{key}, ResourceVersion: 0, \
          AdditionalErrorMsg: Precondition failed: UID in precondition: {asked}, UID in object meta: {held}"
     )
 }
